@@ -1,0 +1,1 @@
+"""The text of open documents, as the editor sends it."""

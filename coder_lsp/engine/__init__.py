@@ -1,0 +1,1 @@
+"""Inference engines behind one contract, :class:`coder_lsp.engine.base.Engine`."""

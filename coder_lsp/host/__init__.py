@@ -1,0 +1,1 @@
+"""The model host: one process a user and model, shared by every editor window."""

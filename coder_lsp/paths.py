@@ -1,0 +1,59 @@
+"""Where coder-lsp keeps things on disk, by the platform's conventions (platformdirs).
+
+cache: what can be made again · data: models and adapters · state: logs and statistics · config: the user's
+settings · runtime: sockets. ``CODER_LSP_HOME`` moves all of them under one folder (tests, portable installs).
+Folders are made on demand and readable by the user alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APP = "coder-lsp"
+HOME_VARIABLE = "CODER_LSP_HOME"
+
+
+def config_file() -> Path:
+    """The user's settings file; not created here."""
+    return _base("config", platformdirs.user_config_path) / "config.toml"
+
+
+def data_dir() -> Path:
+    """Models and adapters."""
+    return _private(_base("data", platformdirs.user_data_path))
+
+
+def models_dir() -> Path:
+    return _private(data_dir() / "models")
+
+
+def state_dir() -> Path:
+    """Logs and statistics."""
+    return _private(_base("state", platformdirs.user_state_path))
+
+
+def cache_dir() -> Path:
+    return _private(_base("cache", platformdirs.user_cache_path))
+
+
+def runtime_dir() -> Path:
+    """Sockets and locks; 0700. May be short-lived (removed at logout)."""
+    return _private(_base("run", platformdirs.user_runtime_path))
+
+
+def _base(kind: str, platform_path: object) -> Path:
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(home) / kind
+    assert callable(platform_path)
+    path = platform_path(APP, appauthor=False)
+    assert isinstance(path, Path)
+    return path
+
+
+def _private(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
