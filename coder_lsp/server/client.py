@@ -1,0 +1,70 @@
+"""What the client said it can do, reduced to the questions this server asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pygls.capabilities import get_capability
+
+if TYPE_CHECKING:
+    from lsprotocol.types import ClientCapabilities
+
+KEPT: dict[str, Any] = {
+    "general": {"positionEncodings": True},
+    "workspace": {
+        "configuration": True,
+        "didChangeConfiguration": {"dynamicRegistration": True},
+        "workspaceFolders": True,
+    },
+    "textDocument": {
+        "inlineCompletion": {"dynamicRegistration": True},
+        "completion": {"dynamicRegistration": True},
+    },
+    "notebookDocument": {"synchronization": {"dynamicRegistration": True}},
+    "window": {"workDoneProgress": True, "showDocument": True},
+}
+"""The capabilities that are read at all; see :func:`kept_capabilities`."""
+
+
+@dataclass(frozen=True)
+class ClientSupport:
+    """Everything False: a client that announced nothing."""
+
+    inline: bool = False
+    inline_dynamic: bool = False
+    completion_dynamic: bool = False
+    configuration: bool = False
+    configuration_dynamic: bool = False
+    progress: bool = False
+    show_document: bool = False
+
+    @classmethod
+    def of(cls, capabilities: ClientCapabilities) -> ClientSupport:
+        def has(path: str) -> bool:
+            return bool(get_capability(capabilities, path, False))
+
+        return cls(
+            inline=get_capability(capabilities, "text_document.inline_completion") is not None,
+            inline_dynamic=has("text_document.inline_completion.dynamic_registration"),
+            completion_dynamic=has("text_document.completion.dynamic_registration"),
+            configuration=has("workspace.configuration"),
+            configuration_dynamic=has("workspace.did_change_configuration.dynamic_registration"),
+            progress=has("window.work_done_progress"),
+            show_document=has("window.show_document.support"),
+        )
+
+
+def kept_capabilities(raw: Any, kept: dict[str, Any] = KEPT) -> dict[str, Any]:
+    """``raw`` without what this server does not read.
+
+    A client newer than our protocol library announces values that the library does not know and refuses, and a
+    refused ``initialize`` is a dead server.
+    """
+    if not isinstance(raw, dict):
+        return {}
+    return {
+        key: kept_capabilities(value, kept[key]) if isinstance(kept[key], dict) and isinstance(value, dict) else value
+        for key, value in raw.items()
+        if key in kept
+    }

@@ -1,0 +1,142 @@
+"""``workspace/executeCommand``: what a user can do about coder-lsp from the editor.
+
+Arguments come from keymaps and plugins, so a wrong one is refused with what would be right. A failure is the answer
+to the command (the editor shows it) and no message besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+
+from coder_lsp.errors import CoderLspError
+from coder_lsp.server.convert import ACCEPTED
+from coder_lsp.server.status import in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coder_lsp.server.ports import Completions, Host, InstalledModels
+    from coder_lsp.server.server import CoderLanguageServer
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_FAILED = lsp.LSPErrorCodes.RequestFailed.value
+_INFO_SECONDS = 2.0
+
+
+class Commands:
+    """Registers itself with the server; every method answers one command."""
+
+    def __init__(
+        self, server: CoderLanguageServer, completions: Completions, host: Host, installed_models: InstalledModels
+    ) -> None:
+        self._server = server
+        self._completions = completions
+        self._host = host
+        self._installed_models = installed_models
+        for name, handler in {
+            "coder-lsp.restart": self.restart,
+            "coder-lsp.pause": self.pause,
+            "coder-lsp.resume": self.resume,
+            "coder-lsp.chooseModel": self.choose_model,
+            "coder-lsp.showLog": self.show_log,
+            "coder-lsp.status": self.status,
+            ACCEPTED: self.accepted,
+        }.items():
+            # A partial: pygls puts attributes on it, and a bound method takes none.
+            server.command(name)(partial(handler))
+
+    async def restart(self, *_: Any) -> dict[str, Any]:
+        """A new model host process; answers when it is there."""
+        status = self._server.status
+        try:
+            with status.quietly():
+                await self._host.restart()
+        except CoderLspError as error:
+            raise _refused(error) from error
+        status.fresh_start()
+        return self._server.status.current()
+
+    async def pause(self, *arguments: Any) -> dict[str, Any]:
+        """No suggestions: everywhere, or in the language or document given."""
+        return self._pause(_one("scope", arguments), on=True)
+
+    async def resume(self, *arguments: Any) -> dict[str, Any]:
+        """Undo ``pause`` with the same argument."""
+        return self._pause(_one("scope", arguments), on=False)
+
+    async def choose_model(self, *arguments: Any) -> dict[str, Any]:
+        """Serve the model given; without one, say which there are."""
+        name = _one("model name", arguments)
+        settings = self._server.settings
+        try:
+            if name is not None:
+                await settings.choose(name)
+                self._server.start_host()
+            models = list(self._installed_models())
+        except CoderLspError as error:
+            raise _refused(error) from error
+        return {"models": models, "current": settings.config.model if settings.config else ""}
+
+    async def show_log(self, *_: Any) -> dict[str, Any]:
+        """Open the log file, where the client can; else say where it is."""
+        server, log_file = self._server, self._server.log_file
+        if log_file is None:
+            message = "the log goes to the editor's own log of language servers; `coder-lsp serve --log-file` keeps it"
+            server.show(lsp.MessageType.Info, f"coder-lsp: {message}")
+            return {"path": None}
+        if not (server.client.show_document and await self._opened(log_file.as_uri())):
+            server.show(lsp.MessageType.Info, f"coder-lsp: the log is {log_file}")
+        return {"path": str(log_file)}
+
+    async def status(self, *_: Any) -> dict[str, Any]:
+        """The status, what is paused, and what the host process says of itself (null if it does not answer)."""
+        paused = self._server.status.paused
+        host: dict[str, Any] | None = None
+        try:
+            host = dict(await asyncio.wait_for(self._host.info(), _INFO_SECONDS))
+        except (CoderLspError, asyncio.TimeoutError, OSError) as error:
+            logger.info("no word from the host: %s", type(error).__name__)
+        return {
+            **self._server.status.current(),
+            "paused": None in paused,
+            "pausedScopes": sorted(scope for scope in paused if scope is not None),
+            "host": host,
+        }
+
+    async def accepted(self, *arguments: Any) -> None:
+        """The client took a suggestion."""
+        logger.info("accepted id=%s", _one("suggestion id", arguments[:1]))
+
+    def _pause(self, scope: str | None, *, on: bool) -> dict[str, Any]:
+        self._completions.pause(scope, on)
+        self._server.status.set_paused(scope, on=on)
+        return self._server.status.current()
+
+    async def _opened(self, uri: str) -> bool:
+        params = lsp.ShowDocumentParams(uri=uri, external=False, take_focus=True)
+        try:
+            return (await self._server.window_show_document_async(params)).success
+        except JsonRpcException as error:
+            logger.info("the editor did not open the log: code %d", error.code)
+            return False
+
+
+def _one(what: str, arguments: Sequence[Any]) -> str | None:
+    """The only argument, or None without one; also as ``null`` and as the empty text."""
+    if len(arguments) > 1:
+        raise JsonRpcInvalidParams(f"at most one argument is taken, the {what}; got {len(arguments)}")
+    argument = arguments[0] if arguments else None
+    if argument is not None and not isinstance(argument, str):
+        raise JsonRpcInvalidParams(f"the {what} must be text, not {type(argument).__name__}")
+    return argument or None
+
+
+def _refused(error: CoderLspError) -> JsonRpcException:
+    return JsonRpcException(in_one_line(str(error)), _REQUEST_FAILED)

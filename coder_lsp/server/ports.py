@@ -1,0 +1,77 @@
+"""What the language server needs from the rest of the program; ``app`` hands it in.
+
+Protocols only. The server constructs nothing behind them, so that a test drives all of it with scripted ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from coder_lsp.config import Config
+    from coder_lsp.errors import ConfigError
+    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus
+
+
+class Completions(Protocol):
+    """Turns a place in a document into suggestions (``completion.service``).
+
+    A request that a newer one overtakes returns an outcome without suggestions. Cancelling the awaiting task is safe.
+    """
+
+    async def complete(self, request: CompletionRequest, /) -> CompletionOutcome: ...
+
+    def configure(self, config: Config, /) -> None: ...
+
+    def pause(self, scope: str | None, on: bool, /) -> None:
+        """Stop (``on``) or resume suggestions: everywhere (None), in a language (its id), in a document (its URI)."""
+
+
+class Host(Protocol):
+    """The model host's process, as far as an editor steers it. Changes of ``status`` reach
+    :meth:`coder_lsp.server.server.CoderLanguageServer.host_changed`.
+    """
+
+    @property
+    def status(self) -> HostStatus: ...
+
+    async def configure(self, config: Config, /) -> None:
+        """Serve the model of ``config`` from now on; a host that runs another one is left.
+
+        :raises CoderLspError: that model cannot be served; the message's hint says what to do.
+        """
+
+    async def start(self) -> None:
+        """Have a host running with its model loaded, before anyone asks for a suggestion."""
+
+    async def restart(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Let go of the host; it is shared and ends by itself."""
+
+    async def info(self) -> Mapping[str, Any]: ...
+
+
+class LoadedSettings(Protocol):
+    """Settings and every fault found in them."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def faults(self) -> Sequence[ConfigError]: ...
+
+
+class SettingsLoader(Protocol):
+    """Merges all sources of settings; ``editor`` is the object the editor has under ``coder-lsp``."""
+
+    def __call__(self, *, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> LoadedSettings: ...
+
+
+class InstalledModels(Protocol):
+    """Names of the models on this machine."""
+
+    def __call__(self) -> Sequence[str]: ...

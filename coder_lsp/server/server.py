@@ -1,0 +1,261 @@
+"""The language server: one session of one editor, put together from the parts of this package.
+
+Owns the session's life (initialize, initialized, shutdown, end) and what is announced to the client. What it works
+with comes through the constructor (``server.ports``); bytes come through ``server.transport``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
+from pygls.lsp.server import LanguageServer
+
+from coder_lsp import __version__
+from coder_lsp.documents.notebooks import NotebookStore
+from coder_lsp.documents.positions import Encoding
+from coder_lsp.documents.store import DocumentStore
+from coder_lsp.errors import CoderLspError
+from coder_lsp.server.client import ClientSupport
+from coder_lsp.server.commands import Commands
+from coder_lsp.server.handlers import CompletionHandlers
+from coder_lsp.server.parent import watch_process
+from coder_lsp.server.progress import LoadingProgress
+from coder_lsp.server.protocol import CoderProtocol, is_parse_error
+from coder_lsp.server.roots import WorkspaceRoots
+from coder_lsp.server.settings import SECTION, Settings
+from coder_lsp.server.status import StatusBoard
+from coder_lsp.server.sync import TextSync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from coder_lsp.server.ports import Completions, Host, InstalledModels, SettingsLoader
+    from coder_lsp.types import HostStatus
+
+logger = logging.getLogger(__name__)
+
+TRIGGER_CHARACTERS = (".", "(", "[", "{", ",", "=", ":", " ")
+"""Where a completion list is wanted besides identifiers; clients ask at those by themselves."""
+
+_STOP_SECONDS = 3.0
+
+
+class CoderLanguageServer(LanguageServer):
+    """Construct it inside a running event loop or before one; :func:`coder_lsp.server.transport.run` drives it.
+
+    ``host`` reports its changes through :meth:`host_changed`. ``log_file`` is what ``coder-lsp.showLog`` opens.
+    """
+
+    protocol: CoderProtocol
+
+    def __init__(
+        self,
+        *,
+        completions: Completions,
+        host: Host,
+        load_settings: SettingsLoader,
+        installed_models: InstalledModels = tuple,
+        log_file: Path | None = None,
+    ) -> None:
+        super().__init__(
+            "coder-lsp",
+            __version__,
+            lsp.TextDocumentSyncKind.Incremental,
+            lsp.NotebookDocumentSyncOptions([lsp.NotebookDocumentFilterWithNotebook(notebook="*")]),
+            protocol_cls=CoderProtocol,
+        )
+        self.log_file = log_file
+        self.client = ClientSupport()
+        self.roots = WorkspaceRoots()
+        self.documents = DocumentStore()
+        self.notebooks = NotebookStore(self.documents)
+        self.sync = TextSync(self.documents, self.notebooks)
+        self.status = StatusBoard(self, LoadingProgress(self, self.spawn))
+        self.settings = Settings(self, completions, host, load_settings)
+        self.completion_handlers = CompletionHandlers(self, completions)
+        self._host = host
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_status: int | None = None
+        self._ended = asyncio.Event()
+        self._begun = False
+        self._closed = False
+        self._unwatch: Callable[[], None] | None = None
+        Commands(self, completions, host, installed_models)
+        self._handle(lsp.INITIALIZE, self._on_initialize)
+        self._handle(lsp.INITIALIZED, self._on_initialized)
+        self._handle(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, self._on_configuration)
+        self._handle(lsp.NOTEBOOK_DOCUMENT_DID_SAVE, _nothing_to_do)
+
+    def host_changed(self, status: HostStatus) -> None:
+        """Take a new status of the model host; from any thread, in the order of the calls."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self._loop is None or here is self._loop:
+            self.status.host_changed(status)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.status.host_changed, status)
+
+    def folders_changed(self, event: lsp.WorkspaceFoldersChangeEvent) -> None:
+        self.roots.change(
+            added=[folder.uri for folder in event.added], removed=[folder.uri for folder in event.removed]
+        )
+        self.spawn(self._refresh_settings(), "settings")
+
+    def start_host(self) -> None:
+        """Have the model loaded in the background; a failure is shown once."""
+        config = self.settings.config
+        if config is not None and config.completion.enabled:
+            self.spawn(self._start_host(), "start host")
+
+    def show(self, kind: lsp.MessageType, message: str) -> None:
+        self.window_show_message(lsp.ShowMessageParams(kind, message))
+
+    def spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Run ``work`` in the background until the session ends."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.log_fault(what, error)
+
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    def end(self, status: int) -> None:
+        """End the session; the first status given is the process's exit status."""
+        if self._exit_status is None:
+            self._exit_status = status
+        self._ended.set()
+
+    async def wait_ended(self) -> int:
+        await self._ended.wait()
+        assert self._exit_status is not None
+        return self._exit_status
+
+    async def close(self) -> None:
+        """Stop completions and let go of the host; once, whoever asks."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._unwatch is not None:
+            self._unwatch()
+        await self.completion_handlers.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=1.0)
+        try:
+            await asyncio.wait_for(self._host.stop(), _STOP_SECONDS)
+        except (CoderLspError, OSError, asyncio.TimeoutError) as error:
+            logger.warning("the host was not let go of in good order: %s", type(error).__name__)
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """The hook for everything that fails inside pygls; a glitch is for the log, not for the user."""
+        if is_parse_error(error):
+            logger.warning("a message was no JSON")
+            self.protocol.refuse_bytes()
+        elif isinstance(error, JsonRpcException) and error.code != JsonRpcException.CODE:
+            logger.info("%s: code %d", source.__name__, error.code)
+        else:
+            self.log_fault(source.__name__, error.__cause__ or error)
+
+    def log_fault(self, what: str, error: BaseException) -> None:
+        """A fault of ours: its class and where it came from. Its words may quote a text, so they are left out."""
+        frames = traceback.extract_tb(error.__traceback__)[-3:]
+        where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
+        logger.error("%s failed: %s at %s", what, type(error).__name__, where or "?")
+
+    def _handle(self, method: str, handler: Callable[..., Any], options: Any = None) -> None:
+        """Register a handler; as a partial, because pygls puts attributes on it and a bound method takes none."""
+        self.feature(method, options)(partial(handler))
+
+    def _on_initialize(self, params: lsp.InitializeParams) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.client = ClientSupport.of(params.capabilities)
+        # pygls chose it and is about to announce it; two choices could differ.
+        chosen = self.workspace.position_encoding
+        self.documents.encoding = Encoding(getattr(chosen, "value", chosen))
+        folders = [folder.uri for folder in params.workspace_folders or ()]
+        self.roots.change(added=folders or [uri for uri in (params.root_uri,) if uri])
+        self.settings.initialize(params.initialization_options)
+        if self.client.inline and not self.client.inline_dynamic:
+            # Without options pygls does not announce it.
+            options = lsp.InlineCompletionOptions()
+            self._handle(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, self.completion_handlers.inline, options)
+        elif not self.client.inline:
+            # Not announced, but answered: a plugin may know more than its editor says.
+            self._handle(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, self.completion_handlers.inline)
+            if not self.client.completion_dynamic:
+                listed = lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
+                self._handle(lsp.TEXT_DOCUMENT_COMPLETION, self.completion_handlers.completion, listed)
+        if params.process_id is not None:
+            self._unwatch = watch_process(params.process_id, self._client_died)
+        logger.info("initialize: encoding=%s %s", self.documents.encoding.value, self.client)
+
+    def _client_died(self) -> None:
+        logger.warning("the client's process is gone")
+        self.end(1)
+
+    def _on_initialized(self, _: lsp.InitializedParams) -> None:
+        if not self._begun:
+            self._begun = True
+            self.spawn(self._begin(), "start")
+
+    def _on_configuration(self, params: lsp.DidChangeConfigurationParams) -> None:
+        self.spawn(self._refresh_settings(params.settings), "settings")
+
+    async def _begin(self) -> None:
+        self.status.open(self._host.status)
+        await self._register()
+        await self._refresh_settings()
+
+    async def _refresh_settings(self, pushed: Any = None) -> None:
+        before = self.settings.config
+        await self.settings.refresh(pushed)
+        if self.settings.config != before:
+            self.start_host()
+
+    async def _start_host(self) -> None:
+        try:
+            await self._host.start()
+        except CoderLspError as error:
+            self.status.failed(error)
+
+    async def _register(self) -> None:
+        """Announce what the client takes announcements of; it is then not in the answer to ``initialize``."""
+        client, wanted = self.client, list[lsp.Registration]()
+
+        def add(method: str, options: Any, handler: Callable[..., Any] | None = None) -> None:
+            wanted.append(lsp.Registration(id=f"coder-lsp:{method}", method=method, register_options=options))
+            if handler is not None:
+                self._handle(method, handler)
+
+        if client.configuration_dynamic:
+            add(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, lsp.DidChangeConfigurationRegistrationOptions(SECTION))
+        if client.inline and client.inline_dynamic:
+            inline = lsp.InlineCompletionRegistrationOptions()
+            add(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, inline, self.completion_handlers.inline)
+        elif not client.inline and client.completion_dynamic:
+            listed = lsp.CompletionRegistrationOptions(trigger_characters=TRIGGER_CHARACTERS)
+            add(lsp.TEXT_DOCUMENT_COMPLETION, listed, self.completion_handlers.completion)
+        if not wanted:
+            return
+        try:
+            await self.client_register_capability_async(lsp.RegistrationParams(wanted))
+        except JsonRpcException as error:
+            logger.warning("the editor refused registration: code %d", error.code)
+
+
+def _nothing_to_do(_: lsp.DidSaveNotebookDocumentParams) -> None:
+    """A saved notebook has the text it had."""

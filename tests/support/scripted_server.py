@@ -1,0 +1,197 @@
+"""``serve`` with everything real but the model: a :class:`CoderLanguageServer` over scripted completions and host.
+
+A test steers it over the same connection: ``test/script`` sets what completions do, ``test/host`` what status the host
+has, ``test/requests`` returns what was asked. What happens inside comes as ``test/event`` notifications, so that a
+test waits for it instead of sleeping. The options are those of ``serve``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coder_lsp.cli.serve import serve_with
+from coder_lsp.config import CompletionConfig, Config
+from coder_lsp.errors import CoderLspError, ConfigError, HostCrashed, HostUnavailable, ModelNotInstalled
+from coder_lsp.server.server import CoderLanguageServer
+from coder_lsp.types import CompletionOutcome, CompletionRequest, HostState, HostStatus, Suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings as the loader gives them."""
+
+    config: Config
+    faults: tuple[ConfigError, ...] = ()
+
+
+def load_settings(*, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> Loaded:
+    """Three keys, and a fault for every other one."""
+    del workspace_roots
+    given = dict(editor or {})
+    config = Config(
+        model=given.pop("model", "scripted"),
+        completion=CompletionConfig(
+            enabled=given.pop("enabled", True), disabled_languages=tuple(given.pop("disabledLanguages", ()))
+        ),
+    )
+    return Loaded(config, tuple(ConfigError(f"unknown setting {key}") for key in given))
+
+
+@dataclass
+class ScriptedCompletions:
+    """Newest wins, like the real service. ``script`` is what ``test/script`` last set."""
+
+    script: dict[str, Any] = field(default_factory=lambda: {"suggestions": []})
+    requests: list[CompletionRequest] = field(default_factory=list)
+    event: Any = None
+    held: asyncio.Future[str] | None = None
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def complete(self, request: CompletionRequest, /) -> CompletionOutcome:
+        self.requests.append(request)
+        self.event("asked", cursor=request.cursor)
+        script = self.script
+        if self.held is not None and not self.held.done():
+            self.held.set_result("superseded")
+        try:
+            if script.get("hold"):
+                held = self.held = asyncio.get_running_loop().create_future()
+                return CompletionOutcome(reason=await held)
+            if script.get("drop"):
+                raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            self.event("cancelled", cursor=request.cursor)
+            if script.get("stubborn"):
+                await self.release.wait()
+            raise
+        self._fail(script.get("fail"))
+        suggestions = tuple(
+            Suggestion(given["text"], request.cursor - given.get("before", 0), request.cursor + given.get("after", 0))
+            for given in script.get("suggestions", ())
+        )
+        if script.get("echo"):
+            suggestions = (
+                Suggestion(
+                    f"<{request.text[: request.cursor]}|{request.text[request.cursor :]}>", *[request.cursor] * 2
+                ),
+            )
+        return CompletionOutcome(suggestions, reason="" if suggestions else "empty", timings_ms={"total": 1.0})
+
+    def configure(self, config: Config, /) -> None:
+        self.event("configured", model=config.model, disabled=list(config.completion.disabled_languages))
+
+    def pause(self, scope: str | None, on: bool, /) -> None:
+        self.event("paused", scope=scope, on=on)
+
+    @staticmethod
+    def _fail(how: str | None) -> None:
+        if how == "unavailable":
+            raise HostUnavailable("no host could be started", hint="run coder-lsp doctor")
+        if how == "crash":
+            raise HostCrashed("the host went away")
+        if how == "bug":
+            raise ValueError("def secret_source(): ...")
+
+
+class ScriptedHost:
+    """Does nothing but say that it was asked to; ``missing`` and ``refuses`` are models that fail."""
+
+    def __init__(self) -> None:
+        self.status = HostStatus(HostState.STOPPED)
+        self.model = ""
+        self.event: Any = None
+
+    async def configure(self, config: Config, /) -> None:
+        self.event("host", call="configure", model=config.model)
+        if config.model == "missing":
+            raise ModelNotInstalled("missing is not installed", hint="coder-lsp models pull missing")
+        self.model = config.model
+
+    async def start(self) -> None:
+        self.event("host", call="start", model=self.model)
+        if self.model == "refuses":
+            raise HostUnavailable("refuses does not start", hint="choose another model")
+
+    async def restart(self) -> None:
+        self.event("host", call="restart")
+        if self.status.state is HostState.ERROR:
+            raise HostUnavailable("it does not restart", hint="run coder-lsp doctor")
+
+    async def stop(self) -> None:
+        # stderr, as the connection may be gone by now.
+        print("scripted host: stopped", file=sys.stderr, flush=True)
+
+    async def info(self) -> dict[str, Any]:
+        if self.status.state is HostState.ERROR:
+            raise HostUnavailable("not there")
+        return {"pid": 4711, "model": self.model}
+
+
+def build() -> CoderLanguageServer:
+    completions, host = ScriptedCompletions(), ScriptedHost()
+    server = CoderLanguageServer(
+        completions=completions, host=host, load_settings=load_settings, installed_models=lambda: ["scripted", "other"]
+    )
+
+    def event(name: str, **details: Any) -> None:
+        server.protocol.notify("test/event", {"event": name, **details})
+
+    completions.event = host.event = event
+
+    @server.feature("test/script")
+    def script(params: Any) -> None:
+        completions.script = json.loads(params.json)
+
+    @server.feature("test/release")
+    def release(_: Any) -> None:
+        completions.release.set()
+
+    @server.feature("test/print")
+    def print_something(_: Any) -> None:
+        print("printed by mistake", flush=True)
+
+    @server.feature("test/host")
+    def set_host(params: Any) -> None:
+        given = json.loads(params.json)
+        host.status = HostStatus(**{**given, "state": HostState(given["state"])})
+        server.host_changed(host.status)
+
+    @server.feature("test/requests")
+    def requests(_: Any) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(request) for request in completions.requests]
+
+    @server.feature("test/document")
+    def document(params: Any) -> str | None:
+        found = server.documents.get(params.uri)
+        return found.text if found else None
+
+    return server
+
+
+@click.command()
+@click.option("--tcp")
+@click.option("--allow-remote", is_flag=True)
+@click.option("--socket", "socket_path", type=click.Path(path_type=Path))
+@click.option("--log-file", type=click.Path(path_type=Path))
+@click.option("--log-level", default="debug")
+def main(**options: Any) -> None:
+    try:
+        sys.exit(serve_with(build, **options))
+    except CoderLspError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
