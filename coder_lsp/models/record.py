@@ -1,0 +1,78 @@
+"""``model.json``: what the store knows of one model file, written once the file is complete.
+
+Owns the form of the record and refuses one that is damaged, that names a file elsewhere without saying it is a link, or
+that was copied from another model's folder. Used by ``store`` only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from coder_lsp.errors import ModelCorrupt
+from coder_lsp.models import files
+
+RECORD = "model.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """``file`` is a name inside the model's folder, or the whole path of a linked file."""
+
+    name: str
+    file: str
+    bytes: int
+    sha256: str | None
+    verified: bool
+    source: str
+    template: str | None
+    added: str
+    """UTC, ISO 8601."""
+    linked: bool = False
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "file": (str,),
+    "bytes": (int,),
+    "sha256": (str, type(None)),
+    "verified": (bool,),
+    "source": (str,),
+    "template": (str, type(None)),
+    "added": (str,),
+    "linked": (bool,),
+}
+
+
+def write(place: Path, record: Record) -> None:
+    files.write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def read(place: Path) -> Record | None:
+    """The record in a model's folder, None if it has none.
+
+    :raises ModelCorrupt: there is one, and it is damaged.
+    """
+    path = place / RECORD
+    hint = f"run: coder-lsp models remove {place.name}, then get it again"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelCorrupt(f"the record of {place.name} cannot be read: {path} ({error})", hint=hint) from error
+    try:
+        table = json.loads(text)
+        record = Record(**{key: table[key] for key in _TYPES if key in table})
+    except (ValueError, TypeError) as error:
+        raise ModelCorrupt(f"the record of {place.name} is damaged: {path} ({error})", hint=hint) from error
+    wrong = [key for key, types in _TYPES.items() if not isinstance(getattr(record, key), types)]
+    # A file name with a folder in it would let an edited record point anywhere; only a link may, and says so.
+    if not wrong and not record.linked and Path(record.file).name != record.file:
+        wrong.append("file")
+    if not wrong and record.name != place.name:
+        wrong.append("name")
+    if wrong:
+        raise ModelCorrupt(f"the record of {place.name} is damaged: {path} (wrong {', '.join(wrong)})", hint=hint)
+    return record
