@@ -1,8 +1,12 @@
-"""Settings: what they are, where they come from, who may set what.
+"""Settings: what they are, their defaults, limits and meaning. ``configuration`` loads them.
 
-Order: defaults < the user's TOML file < editor settings < workspace file, where the workspace file may only narrow
-(disable, exclude, languages) and never name a URL, a command or a model path: a cloned repository is not trusted.
-Loading collects every fault, reports them at once, and goes on with the defaults of the faulty keys.
+Order: defaults < the user's TOML file < environment < editor settings < workspace file, where the workspace file may
+only narrow (disable, exclude, languages, offline) and never name a URL, a command or a model path: a cloned
+repository is not trusted. Loading collects every fault, reports them at once, and goes on with the defaults of the
+faulty keys.
+
+A field's metadata has ``doc`` and, where they apply, ``least``, ``most``, ``choices``, ``filled`` (not empty) and
+``narrows``: how a workspace file may change it (``to``: only to that value; ``adds``: only more entries).
 """
 
 from __future__ import annotations
@@ -16,58 +20,107 @@ DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
 class CompletionConfig:
     """What is suggested, and how long it may take."""
 
-    enabled: bool = True
-    disabled_languages: tuple[str, ...] = ()
-    """LSP language ids that get no suggestions."""
-    exclude: tuple[str, ...] = ()
-    """gitignore-style patterns; matching files get no suggestions."""
-    multiline: bool = True
-    max_tokens_line: int = 48
-    max_tokens_block: int = 128
-    automatic_deadline_ms: int = 2500
-    """Decoding time of a suggestion nobody asked for; looked at where a line ends."""
-    invoked_deadline_ms: int = 8000
+    enabled: bool = field(default=True, metadata={"doc": "Suggest at all.", "narrows": {"to": False}})
+    disabled_languages: tuple[str, ...] = field(
+        default=(), metadata={"doc": "LSP language ids that get no suggestions.", "narrows": "adds"}
+    )
+    exclude: tuple[str, ...] = field(
+        default=(),
+        metadata={"doc": "gitignore-style patterns; matching files get no suggestions.", "narrows": "adds"},
+    )
+    multiline: bool = field(
+        default=True,
+        metadata={"doc": "Suggest blocks where a block fits, else single lines only.", "narrows": {"to": False}},
+    )
+    max_tokens_line: int = field(
+        default=48, metadata={"doc": "Longest single-line suggestion, in tokens.", "least": 1, "most": 1024}
+    )
+    max_tokens_block: int = field(
+        default=128, metadata={"doc": "Longest block suggestion, in tokens.", "least": 1, "most": 4096}
+    )
+    automatic_deadline_ms: int = field(
+        default=2500,
+        metadata={
+            "doc": "Decoding time of a suggestion nobody asked for, looked at where a line ends; 0 is no limit.",
+            "least": 0,
+            "most": 600_000,
+        },
+    )
+    invoked_deadline_ms: int = field(
+        default=8000,
+        metadata={"doc": "The same for a suggestion that was asked for; 0 is no limit.", "least": 0, "most": 600_000},
+    )
 
 
 @dataclass(frozen=True)
 class PromptConfig:
     """Token budgets of one prompt."""
 
-    prefix_tokens: int = 768
-    suffix_tokens: int = 192
-    context_tokens: int = 512
-    anchor_lines: int = 3
-    """Lines above the cursor's line where the FIM prefix ends."""
+    prefix_tokens: int = field(
+        default=768, metadata={"doc": "Tokens of the file before the cursor.", "least": 16, "most": 65_536}
+    )
+    suffix_tokens: int = field(
+        default=192, metadata={"doc": "Tokens of the file after the cursor.", "least": 0, "most": 65_536}
+    )
+    context_tokens: int = field(default=512, metadata={"doc": "Tokens of other files.", "least": 0, "most": 65_536})
+    anchor_lines: int = field(
+        default=3,
+        metadata={
+            "doc": "Lines above the cursor's line where the fixed part of the prompt ends; what follows is typed on.",
+            "least": 0,
+            "most": 64,
+        },
+    )
 
 
 @dataclass(frozen=True)
 class EngineConfig:
     """How the model is loaded. Zero: by the machine."""
 
-    context_tokens: int = 4096
-    sequences: int = 2
-    threads: int = 0
-    kv_type: str = "f16"
-    loras: tuple[str, ...] = ()
+    context_tokens: int = field(
+        default=4096,
+        metadata={"doc": "KV cache of one sequence, in tokens; 0: by the model.", "least": 0, "most": 1_048_576},
+    )
+    sequences: int = field(
+        default=2, metadata={"doc": "Places whose prompts stay evaluated; 0: by the machine.", "least": 0, "most": 64}
+    )
+    threads: int = field(
+        default=0, metadata={"doc": "Threads for decoding; 0: physical cores.", "least": 0, "most": 1024}
+    )
+    kv_type: str = field(
+        default="f16",
+        metadata={"doc": "Element type of the KV cache: q8_0 halves its memory.", "choices": ("f16", "q8_0", "f32")},
+    )
+    loras: tuple[str, ...] = field(default=(), metadata={"doc": "Paths of LoRA adapters (GGUF) laid over the model."})
 
 
 @dataclass(frozen=True)
 class HostConfig:
     """Life of the model host process."""
 
-    idle_seconds: float = 1800.0
-    """Ends after this long without any request."""
-    orphan_seconds: float = 60.0
-    """Ends after this long without any client."""
+    idle_seconds: float = field(
+        default=1800.0, metadata={"doc": "The host ends after this long without any request.", "least": 1.0}
+    )
+    orphan_seconds: float = field(
+        default=60.0, metadata={"doc": "The host ends after this long without any client.", "least": 0.0}
+    )
 
 
 @dataclass(frozen=True)
 class Config:
     """All settings. Immutable: a change makes a new one."""
 
-    model: str = DEFAULT_MODEL
-    """Catalogue name, name of an added model, or path of a GGUF file."""
-    offline: bool = False
+    model: str = field(
+        default=DEFAULT_MODEL,
+        metadata={"doc": "Catalogue name, name of an added model, or path of a GGUF file.", "filled": True},
+    )
+    offline: bool = field(
+        default=False,
+        metadata={
+            "doc": "Never use the network, not even to pull a model. Once any source says so, none can take it back.",
+            "narrows": {"to": True},
+        },
+    )
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -34,6 +34,7 @@ TEMPLATE_NAMES = frozenset(
         "deepseek",
         "codellama",
         "starcoder",
+        "starcoder2",
         "codegemma",
         "codestral",
         "mellum",

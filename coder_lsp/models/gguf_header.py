@@ -95,7 +95,7 @@ class GgufHeader:
         if family == "qwen" and "gemma" in label:
             return "codegemma"
         if family == "starcoder":
-            return next((other for other in ("mellum", "granite") if other in label), family)
+            return next((other for other in ("mellum", "granite", "starcoder2") if other in label), family)
         return family
 
 

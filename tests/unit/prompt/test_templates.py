@@ -6,6 +6,7 @@ import pytest
 from support.vocabulary import WordVocabulary
 
 from coder_lsp.config import PromptConfig
+from coder_lsp.models.catalog import TEMPLATE_NAMES
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import PLAIN, TEMPLATES, Control, bind, by_name
 from coder_lsp.types import FimRequest, Snippet
@@ -128,6 +129,11 @@ def test_the_prompt_has_the_familys_exact_layout(name, specials, bos, alone, wit
         FimRequest(**{**REQUEST.__dict__, "snippets": SNIPPETS}),
     )
     assert vocabulary.show(prompt.tokens) == with_snippets
+
+
+def test_the_catalogue_speaks_of_the_same_templates():
+    """Models and prompts are peers and import nothing of each other; this holds their names together."""
+    assert {t.name for t in (*TEMPLATES, PLAIN)} == TEMPLATE_NAMES
 
 
 def test_every_template_has_a_row():

@@ -1,0 +1,127 @@
+"""The composition root: from settings to wired objects. Nothing else constructs concrete classes across packages."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from coder_lsp.configuration import Loaded, load
+from coder_lsp.paths import config_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from coder_lsp.completion.service import CompletionService
+    from coder_lsp.config import Config
+    from coder_lsp.host.protocol import HostSettings
+    from coder_lsp.server.server import CoderLanguageServer
+    from coder_lsp.types import HostStatus
+
+logger = logging.getLogger(__name__)
+
+
+def load_settings(
+    *,
+    model: str | None = None,
+    offline: bool | None = None,
+    editor: Mapping[str, Any] | None = None,
+    workspace_roots: Sequence[Path] = (),
+) -> Loaded:
+    """Settings with their faults; ``model`` and ``offline`` from a command line win over all other sources."""
+    import os
+    from dataclasses import replace
+
+    loaded = load(config_file(), os.environ, editor, workspace_roots)
+    config = loaded.config
+    if model is not None:
+        config = replace(config, model=model)
+    if offline is not None:
+        config = replace(config, offline=offline)
+    return replace(loaded, config=config)
+
+
+def load_config(*, model: str | None = None, offline: bool | None = None) -> Config:
+    """Settings for a command; faults go to the log and the defaults of the faulty keys are used."""
+    loaded = load_settings(model=model, offline=offline)
+    for fault in loaded.faults:
+        logger.warning("settings: %s", fault)
+    return loaded.config
+
+
+def host_settings(config: Config) -> HostSettings:
+    """What a host process needs to serve the configured model.
+
+    :raises ModelError: the model is unknown, not installed, or its record is damaged.
+    """
+    from pathlib import Path
+
+    from coder_lsp.engine.base import EngineOptions
+    from coder_lsp.host.protocol import HostSettings
+    from coder_lsp.models.store import resolve
+
+    model = resolve(config.model)
+    return HostSettings(
+        model_path=str(model.path),
+        model_name=model.name,
+        template=model.template,
+        engine=EngineOptions(
+            context_tokens=config.engine.context_tokens,
+            sequences=config.engine.sequences,
+            threads=config.engine.threads,
+            kv_type=config.engine.kv_type,
+            loras=tuple((str(Path(path).expanduser()), 1.0) for path in config.engine.loras),
+        ),
+        prompt=config.prompt,
+        idle_seconds=config.host.idle_seconds,
+        orphan_seconds=config.host.orphan_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_session(
+    config: Config, on_status: Callable[[HostStatus], None] = lambda _: None
+) -> AsyncIterator[CompletionService]:
+    """A completion service over a real host, for commands: the same path an editor's request takes.
+
+    :raises ModelError: before anything starts, when the model is not there.
+    """
+    from coder_lsp.completion.service import CompletionService
+    from coder_lsp.host.supervisor import HostSupervisor
+
+    supervisor = HostSupervisor(host_settings(config), on_status)
+    try:
+        yield CompletionService(supervisor, config)
+    finally:
+        await supervisor.stop()
+
+
+def build_server(
+    *, model: str | None = None, offline: bool | None = None, log_file: Path | None = None
+) -> CoderLanguageServer:
+    """The language server with everything behind it; ``model`` and ``offline`` win over all settings."""
+    from coder_lsp.completion.service import CompletionService
+    from coder_lsp.config import Config
+    from coder_lsp.host.selected import SelectedHost
+    from coder_lsp.models.store import InstalledModel, installed
+    from coder_lsp.server.server import CoderLanguageServer
+
+    def report(status: HostStatus) -> None:
+        server.host_changed(status)
+
+    def loader(*, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> Loaded:
+        return load_settings(model=model, offline=offline, editor=editor, workspace_roots=workspace_roots)
+
+    def installed_models() -> list[str]:
+        return [found.name for found in installed() if isinstance(found, InstalledModel)]
+
+    host = SelectedHost(host_settings, report)
+    server = CoderLanguageServer(
+        completions=CompletionService(host, Config()),
+        host=host,
+        load_settings=loader,
+        installed_models=installed_models,
+        log_file=log_file,
+    )
+    return server

@@ -1,0 +1,201 @@
+"""May this place be completed at all? The first step of every request, and the last word on privacy.
+
+Answers with an empty string, or the reason why not. What looks like a secret by its name is never completed and its
+text never reaches a model, whatever the settings say. Reads no file and knows no content beyond its size.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pathspec
+
+from coder_lsp.languages import by_id
+
+if TYPE_CHECKING:
+    from coder_lsp.config import Config
+    from coder_lsp.types import CompletionRequest
+
+logger = logging.getLogger(__name__)
+
+MAX_FILE_CHARACTERS = 5_000_000
+MAX_LINE_CHARACTERS = 10_000
+"""A longer line is minified or data; completing it helps nobody and costs a prompt."""
+
+# Matched against the file's name in lower case.
+_SECRET_NAMES = (
+    ".env*",
+    "*.env",
+    "*.pem",
+    "*.key",
+    "*.p8",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "*.ppk",
+    "*.gpg",
+    "*.pgp",
+    "*.asc",
+    "*.agekey",
+    "*.ovpn",
+    "*.tfvars",
+    "*.tfvars.json",
+    "*.tfstate",
+    "*.tfstate.*",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".pgpass",
+    ".my.cnf",
+    ".boto",
+    ".s3cfg",
+    ".dockercfg",
+    ".git-credentials",
+    ".htpasswd",
+    ".vault-token",
+    ".vault_pass*",
+    "master.key",
+    "shadow",
+    "kubeconfig",
+    "*.kubeconfig",
+    "client_secret*.json",
+    "service-account*.json",
+    "service_account*.json",
+    "*-credentials.json",
+)
+# Code that is merely about secrets (credentials.py) stays completable; data files of these names do not.
+_SECRET_STEMS = ("credentials", "credential", "secrets", "secret", "passwords", "apikeys", "api_keys")
+_DATA_EXTENSIONS = ("", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "csv", "xml", "txt", "properties", "enc")
+# Matched against the end of the whole path.
+_SECRET_PATHS = ("/.aws/config", "/.docker/config.json", "/.kube/config", "/.config/gh/hosts.yml")
+_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".password-store"})
+
+
+@dataclass
+class Gate:
+    """Settings and what the user paused for now. Not shared between threads: the front has one event loop."""
+
+    config: Config
+
+    def __post_init__(self) -> None:
+        self._paused_everywhere = False
+        self._paused_languages: set[str] = set()
+        self._paused_files: set[str] = set()
+        self.configure(self.config)
+
+    def configure(self, config: Config) -> None:
+        """Go by new settings; pauses stay."""
+        self.config = config
+        self._disabled = frozenset(_canonical(language) for language in config.completion.disabled_languages)
+        self._excluded = _patterns(config.completion.exclude)
+
+    def pause(self, *, language: str = "", uri: str = "") -> None:
+        """No suggestions until :meth:`resume`: in a language, in a file, or (without arguments) at all."""
+        if uri:
+            self._paused_files.add(uri)
+        if language:
+            self._paused_languages.add(_canonical(language))
+        if not uri and not language:
+            self._paused_everywhere = True
+
+    def resume(self, *, language: str = "", uri: str = "") -> None:
+        """End the pause of the same arguments; without arguments, end all pauses."""
+        if not uri and not language:
+            self._paused_everywhere = False
+            self._paused_languages.clear()
+            self._paused_files.clear()
+        self._paused_files.discard(uri)
+        self._paused_languages.discard(_canonical(language))
+
+    @property
+    def paused(self) -> bool:
+        """Whether everything is paused."""
+        return self._paused_everywhere
+
+    def check(self, request: CompletionRequest) -> str:
+        """Empty: go on. Else why this place is not completed."""
+        language = _canonical(request.language)
+        path = request.path or _path_of(request.uri)
+        if not self.config.completion.enabled:
+            return "disabled"
+        if self._paused_everywhere:
+            return "paused"
+        if language in self._paused_languages:
+            return f"paused for {language}"
+        if request.uri in self._paused_files:
+            return "paused for this file"
+        if language in self._disabled:
+            return f"disabled for {language}"
+        if is_secret(path):
+            return "looks like a secret"
+        if self._excluded.match_file(_relative(path, request.root)):
+            return "excluded"
+        if len(request.text) > MAX_FILE_CHARACTERS:
+            return "file too large"
+        if _line_length(request.text, request.cursor) > MAX_LINE_CHARACTERS:
+            return "line too long"
+        return ""
+
+
+def is_secret(path: str) -> bool:
+    """Whether a file by its name holds credentials or keys. Its text must never enter a prompt."""
+    whole = "/" + path.replace("\\", "/").lower().lstrip("/")
+    folders, _, name = whole.rpartition("/")
+    if not name:
+        return False
+    if any(fnmatchcase(name, pattern) for pattern in _SECRET_NAMES) or whole.endswith(_SECRET_PATHS):
+        return True
+    stem, _, extension = name.lstrip(".").partition(".")
+    if stem in _SECRET_STEMS and extension in _DATA_EXTENSIONS:
+        return True
+    return not _SECRET_FOLDERS.isdisjoint(folders.split("/"))
+
+
+def _patterns(lines: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    """The patterns that can be understood; git, too, passes over the others."""
+    return pathspec.GitIgnoreSpec.from_lines(line for line in lines if _understood(line))
+
+
+def _understood(line: str) -> bool:
+    try:
+        pathspec.GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        logger.warning("completion.exclude: not a gitignore pattern, passed over: %s", line)
+        return False
+    return True
+
+
+def _canonical(language: str) -> str:
+    """One name for all spellings of a language; an unknown name stands for itself."""
+    lowered = language.strip().lower()
+    known = by_id(lowered)
+    return known.id if lowered in known.ids else lowered
+
+
+def _path_of(uri: str) -> str:
+    return unquote(urlsplit(uri).path) if ":" in uri else uri
+
+
+def _relative(path: str, root: str) -> str:
+    """The path below the root, as gitignore patterns want it."""
+    path, root = path.replace("\\", "/"), root.replace("\\", "/").rstrip("/")
+    if root and path.startswith(root + "/"):
+        path = path[len(root) + 1 :]
+    return path.removeprefix("./").lstrip("/")
+
+
+def _line_length(text: str, cursor: int) -> int:
+    end = text.find("\n", cursor)
+    return (len(text) if end < 0 else end) - (text.rfind("\n", 0, cursor) + 1)
