@@ -211,11 +211,8 @@ def _follows(text: str, rest: str, after: str) -> bool:
         return False
     if rest.strip():
         standing = rest.strip()
-        return (
-            len(text) > 1
-            and standing.startswith(text)
-            and not (_is_word(text[-1]) and _is_word(standing[len(text) :][:1] or " "))
-        )
+        splits_word = _is_word(text[-1]) and _is_word(standing[len(text) :][:1] or " ")
+        return standing.startswith(text) and not splits_word
     wanted = [_squeeze(line) for line in text.split("\n") if line.strip()]
     below = [_squeeze(line) for line in after[: 4 * len(text) + 2000].split("\n") if line.strip()]
     return below[: len(wanted)] == wanted
