@@ -144,6 +144,7 @@ class CompletionHandlers:
 def _details(outcome: CompletionOutcome) -> str:
     parts = [f"{stage}={ms:.1f}" for stage, ms in outcome.timings_ms.items()]
     if outcome.result is not None:
+        parts += [f"{stage}={ms:.1f}" for stage, ms in outcome.result.timings_ms.items()]
         tokens = outcome.result.tokens
         parts.append(f"finish={outcome.result.finish_reason.value}")
         parts.append(f"tokens={tokens.prompt}/{tokens.reused}/{tokens.evaluated}/{tokens.generated}")

@@ -6,7 +6,7 @@ test says everything through the public face of a host. Waits are for files to a
 Loading: ``{"progress": [0.2, 0.7], "wait": PATH, "fail": "OutOfMemory", "raise": TEXT}``
 Generating: ``{"say": ["a", "b"], "wait": PATH, "hold": true, "die": true, "fail": "ContextOverflow", "raise": TEXT}``:
 says each piece, then waits for the file, or holds until it is cancelled or the reader has enough, then dies by SIGKILL
-or raises. ``"deaf": true`` ignores cancellation while it waits.
+or raises. ``"deaf": true`` ignores cancellation while it waits; ``"note": PATH`` appends a line of what it will say.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ class ScriptedWorker:
                 "".join(said), reason, self.model, self.engine, counts, {"decode": 1.0}, (-0.5,) * len(said)
             )
 
+        if "note" in script:
+            with Path(script["note"]).open("a") as notes:
+                print(*script["say"], file=notes)
         for piece in script.get("say", []):
             said.append(piece)
             if on_text and not on_text(piece):

@@ -1,0 +1,146 @@
+"""``coder-lsp complete``: one completion at one place of one file, through the same path an editor's request takes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from coder_lsp.errors import InputError
+
+if TYPE_CHECKING:
+    from coder_lsp.config import Config
+    from coder_lsp.types import CompletionOutcome, CompletionRequest
+
+_MAX_FILE_BYTES = 16 * 1024 * 1024
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--line", "-l", type=int, required=True, help="Line of the cursor, counted from zero.")
+@click.option("--column", "-c", type=int, required=True, help="Column of the cursor, in Unicode code points.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Workspace folder the file belongs to [default: the nearest folder above it with a .git].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--max-tokens", type=click.IntRange(1, 4096), help="Most tokens to generate.")
+@click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option("--offline", is_flag=True, help="Forbid any use of the network.")
+def complete(
+    file: Path,
+    line: int,
+    column: int,
+    *,
+    root: Path | None,
+    as_json: bool,
+    max_tokens: int | None,
+    model: str | None,
+    offline: bool,
+) -> None:
+    """Complete FILE at a place and print what would be shown as ghost text.
+
+    The model runs in the host process that editors use too; one is started if none is there.
+    """
+    from coder_lsp.app import load_config
+    from coder_lsp.cli.console import emit_json
+
+    request = request_for(file, line, column, root=root, max_tokens=max_tokens)
+    config = load_config(model=model, offline=offline or None)
+    outcome = asyncio.run(_complete(config, request))
+    if as_json:
+        emit_json(as_dict(outcome, request))
+    elif outcome.suggestions:
+        click.echo(outcome.suggestions[0].text)
+    else:
+        click.echo(f"no suggestion: {outcome.reason}", err=True)
+
+
+def request_for(
+    file: Path, line: int, column: int, *, root: Path | None = None, max_tokens: int | None = None
+) -> CompletionRequest:
+    """An invoked request for a place on disk.
+
+    :raises InputError: the file cannot be read as UTF-8 text, or has no such place.
+    """
+    from coder_lsp.languages import by_path
+    from coder_lsp.types import CompletionRequest, Trigger
+
+    text = _read(file)
+    cursor = offset_of(text, line, column)
+    absolute = file.resolve()
+    base = root.resolve() if root else _repository_of(absolute)
+    inside = absolute.is_relative_to(base)
+    return CompletionRequest(
+        uri=absolute.as_uri(),
+        text=text,
+        cursor=cursor,
+        language=by_path(str(absolute)).id,
+        path=absolute.relative_to(base).as_posix() if inside else absolute.name,
+        root=str(base) if inside else "",
+        trigger=Trigger.INVOKED,
+        max_tokens=max_tokens,
+    )
+
+
+def offset_of(text: str, line: int, column: int) -> int:
+    r"""Code point offset of a zero-based place; lines end at ``\n``, ``\r\n`` or ``\r``, as in LSP.
+
+    :raises InputError: no such line or column, with how far the file goes.
+    """
+    from coder_lsp.documents.lines import line_starts
+
+    starts = line_starts(text)
+    if not 0 <= line < len(starts):
+        raise InputError(f"line {line} is not in the file", hint=f"it has lines 0 to {len(starts) - 1}")
+    end = starts[line + 1] if line + 1 < len(starts) else len(text)
+    width = len(text[starts[line] : end].rstrip("\r\n"))
+    if not 0 <= column <= width:
+        raise InputError(f"column {column} is not on line {line}", hint=f"the line has columns 0 to {width}")
+    return starts[line] + column
+
+
+def as_dict(outcome: CompletionOutcome, request: CompletionRequest) -> dict[str, object]:
+    """What ``--json`` prints."""
+    result = outcome.result
+    suggestion = outcome.suggestions[0] if outcome.suggestions else None
+    return {
+        "text": suggestion.text if suggestion else "",
+        "replace_after": suggestion.end - request.cursor if suggestion else 0,
+        "reason": outcome.reason,
+        "shape": outcome.shape.value,
+        "model": result.model if result else "",
+        "engine": result.engine if result else "",
+        "finish_reason": result.finish_reason.value if result else "",
+        "timings_ms": {**(result.timings_ms if result else {}), **outcome.timings_ms},
+        "tokens": asdict(result.tokens) if result else {},
+    }
+
+
+async def _complete(config: Config, request: CompletionRequest) -> CompletionOutcome:
+    from coder_lsp.app import open_session
+
+    async with open_session(config) as service:
+        return await service.complete(request)
+
+
+def _read(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            raise InputError(f"{file} has {file.stat().st_size:,} bytes", hint=f"at most {_MAX_FILE_BYTES:,} are read")
+        # newline="": the line ends are the file's own, or columns and the answer would not fit it.
+        with file.open(encoding="utf-8", newline="") as stream:
+            return stream.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _repository_of(path: Path) -> Path:
+    """The nearest folder above with a ``.git``, else the file's own folder."""
+    return next((folder for folder in path.parents if (folder / ".git").exists()), path.parent)
