@@ -1,0 +1,247 @@
+"""Requests at work: who is next, who is superseded, and what the model's thread does about it.
+
+Owns the worker from loading to closing, and the answers of all requests. Of each owner (a client of the host) the
+newest request counts: an older one, waiting or running, is answered ``CANCELLED``. Requests that come while the
+model loads wait for it; cancelling one never touches the loading. Knows no sockets: ``host.server`` makes jobs out of
+messages. Logs one line a request, of numbers only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from coder_lsp import errors
+from coder_lsp.host.protocol import StatusChange, error_of, fault_of
+from coder_lsp.host.rpc import trail_of
+from coder_lsp.host.schedule import FairQueue
+from coder_lsp.host.thread import WorkerThread
+from coder_lsp.types import FimResult, FinishReason, HostState, HostStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from coder_lsp.engine.base import CancelToken
+    from coder_lsp.host.protocol import HostSettings, Worker, WorkerLoader
+    from coder_lsp.types import FimRequest
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 2.0
+"""How long a generation gets to end when the host stops; it should take 50 ms."""
+_PROGRESS_STEP = 0.01
+
+
+@dataclass(eq=False)
+class Job:
+    """One request on its way. ``label`` names it in the log; ``answer`` is resolved exactly once."""
+
+    owner: Hashable
+    label: str
+    request: FimRequest
+    answer: asyncio.Future[FimResult]
+    on_text: Callable[[str], None] | None
+    """Called on the event loop with each piece of text."""
+    on_status: Callable[[HostStatus], None]
+    """What the host does for this owner: generating, ready again."""
+    enough: bool = False
+    """Set when the reader has enough; the worker's thread reads it."""
+    arrived: float = field(default_factory=time.perf_counter)
+    token: CancelToken | None = None
+
+
+class JobRunner:
+    """Runs jobs one at a time. ``run`` loads the model and works until cancelled."""
+
+    def __init__(self, settings: HostSettings, load: WorkerLoader, on_change: Callable[[StatusChange], None]) -> None:
+        self.current = StatusChange(HostStatus(HostState.LOADING, settings.model_name, progress=0.0))
+        self.requests = 0
+        self.last_request = time.monotonic()
+        self._settings = settings
+        self._load = load
+        self._on_change = on_change
+        self._thread = WorkerThread()
+        self._queue: FairQueue[Hashable, Job] = FairQueue()
+        self._work = asyncio.Event()
+        self._running: Job | None = None
+        self._worker: Worker | None = None
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None or len(self._queue) > 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the worker's thread is inside a call that has not come back."""
+        return self._thread.busy
+
+    @property
+    def engine(self) -> str:
+        return self._worker.engine if self._worker else ""
+
+    def submit(self, job: Job) -> None:
+        """Take a job on; its answer comes in any case, unless it is cancelled from outside.
+
+        :raises CoderLspError: the model could not be loaded, or the host is stopping.
+        """
+        if self.current.fault:
+            raise error_of(self.current.fault)
+        if self._closed:
+            raise _stopping_error()
+        self.requests += 1
+        self.last_request = time.monotonic()
+        job.answer.add_done_callback(lambda answer: self.cancel(job) if answer.cancelled() else None)
+        replaced = self._queue.put(job.owner, job)
+        if replaced:
+            _answer_cancelled(replaced)
+        if self._running and self._running.owner is job.owner:
+            self.cancel(self._running)
+        self._work.set()
+
+    def cancel(self, job: Job) -> None:
+        """A waiting job is answered now, a running one as soon as the worker lets go of it."""
+        if self._queue.remove(job.owner, job):
+            _answer_cancelled(job)
+        elif job.token:
+            job.token.cancel()
+
+    async def run(self) -> None:
+        try:
+            worker = await self._thread.call(partial(self._load, self._settings, self._progress()))
+        except Exception as error:  # noqa: BLE001  (whatever kept the model from loading, clients must hear of it)
+            self._fail(error)
+            return
+        self._worker = worker
+        self.last_request = time.monotonic()
+        self._change(StatusChange(self.status(HostState.READY)))
+        logger.info("model %s is ready, engine %s", worker.model, worker.engine)
+        while True:
+            job = self._queue.take()
+            if job is None:
+                self._work.clear()
+                await self._work.wait()
+                continue
+            self._running = job
+            job.on_status(self.status(HostState.GENERATING))
+            try:
+                await self._generate(worker, job)
+            finally:
+                self._running = None
+                self.last_request = time.monotonic()
+                if job.owner not in self._queue:
+                    job.on_status(self.current.status)
+
+    async def close(self, reason: str) -> None:
+        """Answer everyone, end what runs, close the worker if it lets go in time."""
+        self._closed = True
+        if not self.current.fault:
+            self._change(StatusChange(dataclasses.replace(self.status(HostState.STOPPED), message=reason)))
+        for job in [*self._queue.clear(), *([self._running] if self._running else [])]:
+            _settle(job, _stopping_error())
+            if job.token:
+                job.token.cancel()
+        if self._worker:
+            # In line behind the generation that was just cancelled.
+            closing = asyncio.ensure_future(self._thread.call(self._worker.close))
+            done, _ = await asyncio.wait([closing], timeout=STOP_SECONDS)
+            if not done:
+                logger.warning("the engine did not stop within %g s", STOP_SECONDS)
+
+    def status(self, state: HostState, progress: float | None = None) -> HostStatus:
+        return HostStatus(state, self._settings.model_name, self.engine, progress)
+
+    async def _generate(self, worker: Worker, job: Job) -> None:
+        queued_ms = (time.perf_counter() - job.arrived) * 1000
+        sink = _sink(job, asyncio.get_running_loop()) if job.on_text else None
+        try:
+            job.token = worker.new_cancel_token()
+            result = await self._thread.call(partial(worker.complete, job.request, sink, job.token))
+        except errors.CoderLspError as error:
+            logger.warning("request %s: %s: %s", job.label, type(error).__name__, error.message)
+            _settle(job, error)
+        except Exception as error:  # noqa: BLE001  (a defect costs one suggestion, not the host)
+            # Without the exception's own words, which may quote the request.
+            logger.error("request %s: %s\n%s", job.label, type(error).__name__, trail_of(error))  # noqa: TRY400
+            hint = "see the log of the host: coder-lsp doctor names it"
+            _settle(job, errors.EngineError(f"the engine failed ({type(error).__name__})", hint=hint))
+        else:
+            total_ms = (time.perf_counter() - job.arrived) * 1000
+            timings = {**result.timings_ms, "queue": round(queued_ms, 3), "total": round(total_ms, 3)}
+            result = dataclasses.replace(result, timings_ms=timings)
+            _log_result(job, result)
+            _settle(job, result)
+
+    def _progress(self) -> Callable[[float], None]:
+        """For the worker's thread; passes on what a person could see."""
+        loop = asyncio.get_running_loop()
+        told = 0.0
+
+        def tell(fraction: float) -> None:
+            if self.current.status.state is HostState.LOADING:
+                self._change(StatusChange(self.status(HostState.LOADING, progress=fraction)))
+
+        def report(fraction: float) -> None:
+            nonlocal told
+            if fraction - told >= _PROGRESS_STEP:
+                told = min(fraction, 1.0)
+                loop.call_soon_threadsafe(tell, told)
+
+        return report
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, errors.CoderLspError):
+            logger.error("loading failed", exc_info=error)
+            error = errors.EngineError(f"loading the model failed: {error}", hint="run: coder-lsp doctor")
+        logger.error("model %s: %s", self._settings.model_name, error)
+        message = f"{error.message}; {error.hint}" if error.hint else error.message
+        status = dataclasses.replace(self.status(HostState.ERROR), message=message)
+        self._change(StatusChange(status, fault_of(error)))
+        for job in self._queue.clear():
+            _settle(job, error)
+
+    def _change(self, change: StatusChange) -> None:
+        self.current = change
+        self._on_change(change)
+
+
+def _sink(job: Job, loop: asyncio.AbstractEventLoop) -> Callable[[str], bool]:
+    """For the worker's thread. The loop's queue keeps the pieces in order, and before the result."""
+
+    def on_text(delta: str) -> bool:
+        assert job.on_text is not None
+        loop.call_soon_threadsafe(job.on_text, delta)
+        return not job.enough
+
+    return on_text
+
+
+def _settle(job: Job, outcome: FimResult | errors.CoderLspError) -> None:
+    if job.answer.done():
+        return
+    if isinstance(outcome, FimResult):
+        job.answer.set_result(outcome)
+    else:
+        job.answer.set_exception(outcome)
+
+
+def _answer_cancelled(job: Job) -> None:
+    waited_ms = round((time.perf_counter() - job.arrived) * 1000, 3)
+    result = FimResult("", FinishReason.CANCELLED, timings_ms={"queue": waited_ms, "total": waited_ms})
+    _log_result(job, result)
+    _settle(job, result)
+
+
+def _log_result(job: Job, result: FimResult) -> None:
+    timings = " ".join(f"{stage}={ms:.0f}" for stage, ms in result.timings_ms.items())
+    tokens = " ".join(f"{kind}={count}" for kind, count in dataclasses.asdict(result.tokens).items())
+    logger.info("request %s: %s ms: %s tokens: %s", job.label, result.finish_reason.value, timings, tokens)
+
+
+def _stopping_error() -> errors.HostUnavailable:
+    return errors.HostUnavailable("the model host is stopping")
