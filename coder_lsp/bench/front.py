@@ -1,0 +1,113 @@
+"""What the front costs: start to ``initialize``, memory, and a keystroke's time outside the model.
+
+Plays an editor against the shipped server over stdio, on the configured model. The time outside the model is what the
+editor waits for one answer less the prefill and decode that the server's own log line tells for it, so it holds both
+pipes, both JSON-RPC ends, policy, post-processing, template and tokeniser.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from coder_lsp.demo.editor import editor
+from coder_lsp.errors import HostUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from coder_lsp.demo.editor import Editor
+
+STARTS = 9
+BEFORE = (Path(__file__).parent.parent / "demo" / "project" / "shop" / "inventory.py").read_text(encoding="utf-8")
+TYPED = "\n\ndef total_levels(levels: dict[str, int]) -> int:\n    total = sum(levels.values())\n    return total"
+"""Typed key by key at the end of a file of the demo's project; every key asks for a suggestion."""
+
+_LINE = re.compile(r"inline id=\S+ .*? ms=(?P<ms>[\d.]+) (?P<details>.*)")
+_STAGE = re.compile(r"(\w+)=([\d.]+)(?= |$)")
+
+
+async def measure_front(model: str | None = None) -> dict[str, Any]:
+    """Figures of the front, times in ms, memory in MB; p50 and p95 over :data:`STARTS` starts and all keystrokes.
+
+    :raises HostUnavailable: the server or the model does not come up.
+    """
+    starts: list[float] = []
+    residents: list[float] = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        async with _server(model) as (_, pid, _log):
+            starts.append((time.perf_counter() - began) * 1000)
+            residents.append(_resident_mb(pid))
+    async with _server(model) as (window, pid, log):
+        outside, evaluated = await _keystrokes(window, log)
+        residents.append(_resident_mb(pid))
+    return {
+        "start_to_initialize_ms": quantiles(starts),
+        "resident_mb": {"at_start": round(residents[0], 1), "after_typing": round(residents[-1], 1)},
+        "keystrokes": len(outside),
+        "keystroke_outside_model_ms": quantiles(outside),
+        "keystroke_tokens_evaluated": quantiles(evaluated),
+    }
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50 and p95 by rank, without interpolation: each is a value that was measured."""
+    ordered = sorted(values)
+    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * q))], 2) for name, q in _QUANTILES.items()}
+
+
+_QUANTILES = {"p50": 0.50, "p95": 0.95}
+
+
+async def _keystrokes(window: Editor, log: Path) -> tuple[list[float], list[float]]:
+    """Milliseconds outside the model and tokens evaluated, one each a keystroke on a warm prompt."""
+    path, text = "inventory.py", BEFORE
+    window.show(path, "python", text)
+    await window.ready()
+    await window.ghost(path, text)
+    waited: list[float] = []
+    for key in TYPED:
+        window.type_text(path, text, key)
+        text += key
+        began = time.perf_counter()
+        await window.ghost(path, text)
+        waited.append((time.perf_counter() - began) * 1000)
+    lines = _requests(log)
+    if len(lines) != len(TYPED) + 1:
+        raise HostUnavailable(f"the server logged {len(lines)} requests of {len(TYPED) + 1}")
+    outside, evaluated = [], []
+    for ms, found in zip(waited, lines[1:], strict=True):
+        stages = {name: float(value) for name, value in _STAGE.findall(found["details"])}
+        if "decode" in stages:
+            outside.append(ms - stages["prefill"] - stages["decode"])
+            evaluated.append(float(found["details"].rpartition("tokens=")[2].split("/")[2]))
+    return outside, evaluated
+
+
+def _requests(log: Path) -> list[re.Match[str]]:
+    return [found for found in map(_LINE.search, log.read_text(encoding="utf-8").splitlines()) if found]
+
+
+@asynccontextmanager
+async def _server(model: str | None) -> AsyncIterator[tuple[Editor, int, Path]]:
+    with tempfile.TemporaryDirectory(prefix="coder-lsp-bench-") as folder:
+        log = Path(folder) / "serve.log"
+        command = [sys.executable, "-m", "coder_lsp", "serve", "--log-level", "info", "--offline"]
+        if model is not None:
+            command += ["--model", model]
+        before = set(psutil.Process().children())
+        async with editor(command, Path(folder), {}, log) as window:
+            (server,) = set(psutil.Process().children()) - before
+            yield window, server.pid, log
+
+
+def _resident_mb(pid: int) -> float:
+    return psutil.Process(pid).memory_info().rss / 1e6

@@ -1,0 +1,474 @@
+#include "session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "faults.h"
+#include "log.h"
+
+namespace coder_lsp {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Below this gain copying the cache of another sequence costs more than evaluating (a copy is whole: 50 MB for 4096
+// cells of a 0.5B model, 15 ms; a token costs 10 ms).
+constexpr std::size_t adopt_tokens = 32;
+
+double ms_since(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+std::size_t common_prefix(std::span<const llama_token> a, std::span<const llama_token> b) {
+    return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+}
+
+ggml_type cache_type(const std::string& name) {
+    static const std::map<std::string, ggml_type> types = {
+        {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}, {"f32", GGML_TYPE_F32}};
+    const auto found = types.find(name);
+    if (found == types.end()) {
+        throw Fault(FaultKind::engine, "unknown KV cache type \"" + name + "\"", "use f16, q8_0 or f32");
+    }
+    return found->second;
+}
+
+Fault load_fault(const std::string& path) {
+    const std::string reason = recent_errors();
+    const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
+    if (says("unknown model architecture") || says("unknown pre-tokenizer") || says("unknown tokenizer")) {
+        return {FaultKind::unsupported, path + " cannot be run by this llama.cpp: " + reason,
+                "choose another model, or a newer coder-lsp"};
+    }
+    if (says("failed to allocate") || says("unable to allocate") || says("bad_alloc") || says("Cannot allocate")) {
+        return {FaultKind::out_of_memory, path + " does not fit into memory: " + reason,
+                "choose a smaller model or a smaller context"};
+    }
+    return {FaultKind::corrupt, path + " cannot be loaded: " + (reason.empty() ? "no reason given" : reason),
+            "verify the model, or pull it again"};
+}
+
+std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progress& progress) {
+    llama_model_params params = llama_model_default_params();
+    params.n_gpu_layers = 0;
+    params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    params.use_extra_bufts = options.repack;
+    // Text is tokenised in pieces, in the middle of prompts: a space put before each piece would change it.
+    llama_model_kv_override overrides[2] = {};
+    overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_BOOL;
+    std::copy_n("tokenizer.ggml.add_space_prefix", 32, overrides[0].key);
+    overrides[0].val_bool = false;
+    params.kv_overrides = overrides;
+
+    // An exception must not pass through the C of llama.cpp: it is kept, loading given up, and thrown behind it.
+    struct Report {
+        const Progress& progress;
+        std::exception_ptr thrown;
+        bool refused = false;
+    } report{progress, nullptr};
+    if (progress) {
+        params.progress_callback_user_data = &report;
+        params.progress_callback = [](float fraction, void* data) {
+            auto& state = *static_cast<Report*>(data);
+            try {
+                state.refused = !state.progress(fraction);
+            } catch (...) {
+                state.thrown = std::current_exception();
+                state.refused = true;
+            }
+            return !state.refused;
+        };
+    }
+    forget_errors();
+    std::shared_ptr<llama_model> model(llama_model_load_from_file(options.path.c_str(), params),
+                                       [](llama_model* loaded) {
+                                           if (loaded) llama_model_free(loaded);
+                                       });
+    if (report.thrown) std::rethrow_exception(report.thrown);
+    if (report.refused) throw Fault(FaultKind::engine, "loading " + options.path + " was given up");
+    if (!model) throw load_fault(options.path);
+    if (llama_model_has_encoder(model.get()) || !llama_model_has_decoder(model.get()) ||
+        llama_model_is_diffusion(model.get())) {
+        throw Fault(FaultKind::unsupported, options.path + " is not a decoder model: it cannot continue text",
+                    "choose a code completion model");
+    }
+    return model;
+}
+
+void apply_loras(const LoadOptions& options, llama_model* model, llama_context* context) {
+    std::vector<llama_adapter_lora*> adapters;
+    std::vector<float> scales;
+    for (const auto& [path, scale] : options.loras) {
+        forget_errors();
+        llama_adapter_lora* adapter = llama_adapter_lora_init(model, path.c_str());
+        if (!adapter) {
+            throw Fault(FaultKind::unsupported, "the LoRA adapter " + path + " cannot be used: " + recent_errors(),
+                        "give an adapter made for this model");
+        }
+        adapters.push_back(adapter);  // freed with the model
+        scales.push_back(scale);
+    }
+    if (!adapters.empty() &&
+        llama_set_adapters_lora(context, adapters.data(), adapters.size(), scales.data()) != 0) {
+        throw Fault(FaultKind::unsupported, "the LoRA adapters cannot be used together: " + recent_errors());
+    }
+}
+
+std::string metadata(const llama_model* model, const char* key) {
+    char value[256] = {};
+    llama_model_meta_val_str(model, key, value, sizeof value);
+    return valid_utf8(value);
+}
+
+}  // namespace
+
+// Waits for its turn, and gives it back. Not taken: cancelled while waiting.
+class Session::Run {
+  public:
+    Run(Session& session, const CancelFlag* cancel) : session_(session) {
+        if (session.runner_.load() == std::this_thread::get_id()) {
+            throw Fault(FaultKind::engine, "the engine was called from inside its own callback",
+                        "let the callback return first");
+        }
+        while (!session.running_.try_lock_for(std::chrono::milliseconds(5))) {
+            if (cancel && cancel->cancelled()) return;
+        }
+        if (session.closing_) {
+            session.running_.unlock();
+            throw Fault(FaultKind::engine, "the engine is closed", "load the model again");
+        }
+        taken_ = true;
+        session.runner_.store(std::this_thread::get_id());
+        session.cancel_ = cancel;
+        ++session.clock_;
+    }
+    ~Run() {
+        if (!taken_) return;
+        session_.cancel_ = nullptr;
+        session_.runner_.store(std::thread::id());
+        session_.running_.unlock();
+    }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+    bool taken() const { return taken_; }
+
+  private:
+    Session& session_;
+    bool taken_ = false;
+};
+
+Session::Session(const LoadOptions& options, const Progress& progress) : slice_(options.slice_tokens) {
+    initialise_llama();
+    if (options.sequences == 0 || options.sequences > llama_max_parallel_sequences() || slice_ == 0 ||
+        options.context_tokens == 0 || options.threads < 1 || options.threads_batch < 1) {
+        throw Fault(FaultKind::engine, "sequences, slice, context and threads must be positive");
+    }
+    llama_context_params params = llama_context_default_params();
+    params.type_k = params.type_v = cache_type(options.kv_type);
+    model_ = load_model(options, progress);
+    vocabulary_ = std::make_shared<const Vocabulary>(llama_model_get_vocab(model_.get()), options.path);
+
+    const auto trained = static_cast<std::uint32_t>(std::max(llama_model_n_ctx_train(model_.get()), 1));
+    const std::uint32_t cells = std::min(options.context_tokens, trained);
+    slice_ = std::min(slice_, cells);
+    params.n_ctx = cells * options.sequences;
+    params.n_seq_max = options.sequences;
+    params.kv_unified = false;
+    params.n_batch = params.n_ubatch = slice_;
+    params.n_outputs_max = std::max<std::uint32_t>(options.sequences, 1);
+    params.n_outputs_max_per_seq = 1;
+    params.n_threads = options.threads;
+    params.n_threads_batch = options.threads_batch;
+    const bool quantised = params.type_k == GGML_TYPE_Q8_0;
+    params.flash_attn_type =
+        options.flash_attention || quantised ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.abort_callback = abort_callback;
+    params.abort_callback_data = this;
+    params.no_perf = true;
+    forget_errors();
+    context_.reset(llama_init_from_model(model_.get(), params));
+    if (!context_) throw load_fault(options.path);
+    apply_loras(options, model_.get(), context_.get());
+
+    sequences_.resize(options.sequences);
+    char description[256] = {};
+    llama_model_desc(model_.get(), description, sizeof description);
+    facts_.description = valid_utf8(description);
+    facts_.architecture = metadata(model_.get(), "general.architecture");
+    facts_.parameters = llama_model_n_params(model_.get());
+    facts_.size_bytes = llama_model_size(model_.get());
+    facts_.vocab_size = vocabulary_->size();
+    facts_.train_context = llama_model_n_ctx_train(model_.get());
+    facts_.recurrent = llama_model_is_recurrent(model_.get()) || llama_model_is_hybrid(model_.get());
+    facts_.context_tokens = std::min(cells, llama_n_ctx_seq(context_.get()));
+}
+
+Session::~Session() { close(); }
+
+std::shared_ptr<const Vocabulary> Session::vocabulary() const {
+    const std::lock_guard guard(owners_);
+    if (!vocabulary_) throw Fault(FaultKind::engine, "the engine is closed", "load the model again");
+    // The vocabulary lives in the model: whoever holds one keeps the other.
+    return {vocabulary_.get(), [model = model_, vocabulary = vocabulary_](const Vocabulary*) {}};
+}
+
+std::shared_ptr<llama_model> Session::model() const {
+    const std::lock_guard guard(owners_);
+    if (!model_) throw Fault(FaultKind::engine, "the engine is closed", "load the model again");
+    return model_;
+}
+
+Generation Session::generate(const Request& request, const Sink& sink, const CancelFlag* cancel) {
+    Generation result;
+    result.prompt = request.tokens.size();
+    const Run run(*this, cancel);
+    if (!run.taken()) {
+        result.finish = Finish::cancelled;
+        return result;
+    }
+    if (request.tokens.empty()) throw Fault(FaultKind::engine, "a prompt needs at least one token");
+    if (request.tokens.size() + 1 > facts_.context_tokens) {
+        throw Fault(FaultKind::context_overflow,
+                    "the prompt has " + std::to_string(request.tokens.size()) + " tokens, a sequence holds " +
+                        std::to_string(facts_.context_tokens) + " with the first new one",
+                    "shorten the prompt or raise engine.context_tokens");
+    }
+    const Clock::time_point start = Clock::now();
+    const Prepared prepared = prepare(request.tokens, request.sequence);
+    result.sequence = prepared.sequence;
+    result.reused = prepared.reused;
+    result.rollback_ms = ms_since(start);
+
+    const Clock::time_point prefill_start = Clock::now();
+    const bool whole =
+        evaluate(prepared.sequence, std::span(request.tokens).subspan(prepared.reused), request.max_tokens > 0);
+    result.prefill_ms = ms_since(prefill_start);
+    const std::size_t held = at(prepared.sequence).history.size();
+    result.evaluated = held > prepared.reused ? held - prepared.reused : 0;
+    if (!whole) {
+        result.finish = Finish::cancelled;
+        return result;
+    }
+    const Clock::time_point decode_start = Clock::now();
+    result.finish = decode(request, sink, result);
+    result.decode_ms = ms_since(decode_start);
+    return result;
+}
+
+std::size_t Session::prefill(const std::vector<llama_token>& tokens, std::optional<std::int32_t> sequence,
+                             const CancelFlag* cancel) {
+    const Run run(*this, cancel);
+    if (!run.taken()) return 0;
+    if (tokens.size() > facts_.context_tokens) {
+        throw Fault(FaultKind::context_overflow,
+                    "the prompt has " + std::to_string(tokens.size()) + " tokens, a sequence holds " +
+                        std::to_string(facts_.context_tokens),
+                    "shorten the prompt or raise engine.context_tokens");
+    }
+    if (tokens.empty()) return 0;
+    for (const llama_token token : tokens) vocabulary_->check(token);
+    const std::int32_t target = sequence ? *sequence : choose_sequence(tokens);
+    adopt(target, tokens);
+    const std::size_t common = common_prefix(at(target).history, tokens);
+    at(target).last_used = clock_;
+    // All of it is there, and maybe more: nothing to evaluate, and what follows may be wanted again.
+    if (common == tokens.size()) return 0;
+    drop_behind(target, common);
+    const std::size_t kept = at(target).history.size();
+    evaluate(target, std::span(tokens).subspan(kept), false);
+    const std::size_t held = at(target).history.size();
+    return held > kept ? held - kept : 0;
+}
+
+std::vector<llama_token> Session::history(std::int32_t sequence) {
+    const Run run(*this, nullptr);
+    return at(sequence).history;
+}
+
+void Session::clear(std::int32_t sequence) {
+    const Run run(*this, nullptr);
+    at(sequence);
+    forget(sequence);
+}
+
+void Session::close() {
+    if (runner_.load() == std::this_thread::get_id()) {
+        throw Fault(FaultKind::engine, "the engine cannot be closed from inside its own callback");
+    }
+    closing_ = true;
+    const std::lock_guard turn(running_);
+    context_.reset();
+    const std::lock_guard guard(owners_);
+    vocabulary_.reset();
+    model_.reset();
+}
+
+// Chooses the sequence, keeps of its cache what the prompt begins with, but leaves at least one token to evaluate: the
+// scores that follow the prompt come from its last token.
+Session::Prepared Session::prepare(std::span<const llama_token> tokens, std::optional<std::int32_t> wanted) {
+    for (const llama_token token : tokens) vocabulary_->check(token);
+    const std::int32_t target = wanted ? *wanted : choose_sequence(tokens);
+    at(target).last_used = clock_;
+    adopt(target, tokens);
+    drop_behind(target, std::min(common_prefix(at(target).history, tokens), tokens.size() - 1));
+    return {target, at(target).history.size()};
+}
+
+// The sequence that shares most with the prompt, if going on there loses little: at least half of the prompt is there,
+// or all the sequence holds is used. Else an empty or the least recently used one, which then adopts the shared part.
+std::int32_t Session::choose_sequence(std::span<const llama_token> tokens) const {
+    std::size_t best = 0;
+    std::size_t best_common = 0;
+    std::size_t oldest = 0;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+        const std::size_t common = common_prefix(sequences_[i].history, tokens);
+        if (common > best_common) {
+            best = i;
+            best_common = common;
+        }
+        const bool older = sequences_[i].last_used < sequences_[oldest].last_used;
+        const bool emptier = sequences_[i].history.empty() && !sequences_[oldest].history.empty();
+        const bool empty_too = sequences_[i].history.empty() == sequences_[oldest].history.empty();
+        if (emptier || (older && empty_too)) oldest = i;
+    }
+    const bool much = best_common * 2 >= tokens.size() || best_common == sequences_[best].history.size();
+    return static_cast<std::int32_t>(best_common > 0 && much ? best : oldest);
+}
+
+// Copies the cache of another sequence that shares more of the prompt, where that saves enough.
+void Session::adopt(std::int32_t target, std::span<const llama_token> tokens) {
+    Sequence& mine = at(target);
+    const std::size_t own = common_prefix(mine.history, tokens);
+    std::size_t best_common = own;
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+        if (static_cast<std::int32_t>(i) == target) continue;
+        std::size_t common = common_prefix(sequences_[i].history, tokens);
+        // Without roll-back only a whole history is of use, and the prompt must go on behind it.
+        if (facts_.recurrent && (common < sequences_[i].history.size() || common == tokens.size())) common = 0;
+        if (common > best_common) {
+            best = i;
+            best_common = common;
+        }
+    }
+    if (best_common < own + adopt_tokens) return;
+    llama_memory_t memory = llama_get_memory(context_.get());
+    llama_memory_seq_rm(memory, target, -1, -1);
+    llama_memory_seq_cp(memory, static_cast<llama_seq_id>(best), target, -1, -1);
+    mine.history = sequences_[best].history;
+    drop_behind(target, best_common);
+}
+
+// Keeps the first `keep` tokens of a sequence, or none where the cache cannot be rolled back.
+void Session::drop_behind(std::int32_t sequence, std::size_t keep) {
+    Sequence& mine = at(sequence);
+    if (keep >= mine.history.size()) return;
+    llama_memory_t memory = llama_get_memory(context_.get());
+    if (keep > 0 && !facts_.recurrent && llama_memory_seq_rm(memory, sequence, static_cast<llama_pos>(keep), -1)) {
+        mine.history.resize(keep);
+    } else {
+        forget(sequence);
+    }
+}
+
+// Evaluates `tokens` behind the history. False if interrupted: the slices that were whole are kept.
+bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> tokens, bool want_logits) {
+    Sequence& mine = at(sequence);
+    std::vector<llama_pos> positions(std::min<std::size_t>(slice_, tokens.size()));
+    std::vector<std::int32_t> counts(positions.size(), 1);
+    std::vector<llama_seq_id*> ids(positions.size() + 1, &sequence);
+    std::vector<std::int8_t> outputs(positions.size(), 0);
+    for (std::size_t done = 0; done < tokens.size();) {
+        if (interrupted()) return false;
+        const std::size_t count = std::min<std::size_t>(slice_, tokens.size() - done);
+        const std::span<const llama_token> slice = tokens.subspan(done, count);
+        for (std::size_t i = 0; i < count; ++i) positions[i] = static_cast<llama_pos>(mine.history.size() + i);
+        const bool last = done + count == tokens.size();
+        outputs[count - 1] = last && want_logits ? 1 : 0;
+        const llama_batch batch = {static_cast<std::int32_t>(count), const_cast<llama_token*>(slice.data()), nullptr,
+                                   positions.data(), counts.data(), ids.data(), outputs.data()};
+        forget_errors();
+        const std::int32_t code = llama_decode(context_.get(), batch);
+        if (code == 2) {
+            // llama.cpp removed the cells of the interrupted slice; a recurrent state, though, was overwritten in place.
+            if (facts_.recurrent) forget(sequence);
+            return false;
+        }
+        if (code != 0) {
+            forget(sequence);
+            throw Fault(code == 1 ? FaultKind::context_overflow : FaultKind::engine,
+                        "llama.cpp could not evaluate the prompt (code " + std::to_string(code) + "): " +
+                            recent_errors());
+        }
+        mine.history.insert(mine.history.end(), slice.begin(), slice.end());
+        outputs[count - 1] = 0;
+        done += count;
+    }
+    return true;
+}
+
+Finish Session::decode(const Request& request, const Sink& sink, Generation& result) {
+    TextStream stream(request.forced, request.stop);
+    Sampler sampler(request.sampling);
+    const Clock::time_point start = Clock::now();
+    const auto vocab_size = static_cast<std::size_t>(facts_.vocab_size);
+    // Ends the text: what is left of it goes to the reader.
+    const auto finish = [&](Finish reason) {
+        if (reason == Finish::enough) {
+            stream.drop_untaken();
+        } else if (sink && reason != Finish::cancelled) {
+            const std::string rest = stream.take(true);
+            if (!rest.empty()) sink(rest);
+        }
+        result.text = stream.text();
+        return reason;
+    };
+    while (true) {
+        if (interrupted()) return finish(Finish::cancelled);
+        if (std::ssize(result.token_ids) >= request.max_tokens) return finish(Finish::length);
+        const float* scores = llama_get_logits_ith(context_.get(), -1);
+        if (!scores) throw Fault(FaultKind::engine, "llama.cpp gave no scores: " + recent_errors());
+        const Choice choice = sampler.choose({scores, vocab_size}, stream.owed(), *vocabulary_);
+        const bool paid = stream.owed().empty();
+        if (paid) {
+            const bool ends = vocabulary_->ends(choice.token) && !request.ignore_end_tokens;
+            if (ends || std::ranges::find(request.stop_tokens, choice.token) != request.stop_tokens.end()) {
+                return finish(Finish::stop_token);
+            }
+        }
+        result.token_ids.push_back(choice.token);
+        result.logprobs.push_back(choice.logprob);
+        if (stream.append(vocabulary_->bytes(choice.token))) return finish(Finish::stop_string);
+        if (request.deadline_ms > 0) {
+            const double late = ms_since(start) / static_cast<double>(request.deadline_ms);
+            if (late >= 1.0 && (stream.cut_to_whole_lines() || late >= 2.0)) return finish(Finish::deadline);
+        }
+        if (sink) {
+            const std::string delta = stream.take(false);
+            if (!delta.empty() && !sink(delta)) return finish(Finish::enough);
+        }
+        if (std::ssize(result.token_ids) >= request.max_tokens) return finish(Finish::length);
+        if (at(result.sequence).history.size() >= facts_.context_tokens) return finish(Finish::length);
+        if (!evaluate(result.sequence, {&choice.token, 1}, true)) return finish(Finish::cancelled);
+    }
+}
+
+void Session::forget(std::int32_t sequence) {
+    llama_memory_seq_rm(llama_get_memory(context_.get()), sequence, -1, -1);
+    at(sequence).history.clear();
+}
+
+Session::Sequence& Session::at(std::int32_t sequence) {
+    if (sequence < 0 || sequence >= std::ssize(sequences_)) {
+        throw Fault(FaultKind::engine, "there is no sequence " + std::to_string(sequence) + ", only " +
+                                           std::to_string(sequences_.size()) + " counted from 0");
+    }
+    return sequences_[static_cast<std::size_t>(sequence)];
+}
+
+bool Session::interrupted() const { return closing_ || (cancel_ && cancel_->cancelled()); }
+
+bool Session::abort_callback(void* session) { return static_cast<const Session*>(session)->interrupted(); }
+
+}  // namespace coder_lsp

@@ -1,0 +1,158 @@
+// One loaded model with its KV cache: evaluates prompts, decodes, reuses what it evaluated before. Knows no Python.
+//
+// A session has several sequences, each with its own cells. The history of a sequence is the list of tokens whose keys
+// and values it holds; the longest common prefix with a new prompt is not evaluated again. One call runs at a time:
+// another one waits (and goes on waiting no longer than until it is cancelled). Between two nodes of the compute graph
+// llama.cpp asks whether to go on, so a cancelled call ends within the time of one node.
+
+#pragma once
+
+#include <llama.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "sampling.h"
+#include "text_stream.h"
+#include "vocabulary.h"
+
+namespace coder_lsp {
+
+struct LoadOptions {
+    std::string path;
+    std::uint32_t context_tokens = 4096;  // cells of one sequence
+    std::uint32_t sequences = 2;
+    std::int32_t threads = 1;
+    std::int32_t threads_batch = 1;
+    std::string kv_type = "f16";      // f16, q8_0 or f32
+    std::uint32_t slice_tokens = 128;  // prompt tokens in one graph
+    std::vector<std::pair<std::string, float>> loras;  // path of a GGUF adapter, scale
+    bool use_mmap = true;
+    bool flash_attention = true;  // a quantised cache needs it
+    bool repack = true;           // let ggml rearrange weights for this CPU while loading
+};
+
+struct Facts {
+    std::string description;
+    std::string architecture;
+    std::uint64_t parameters;
+    std::uint64_t size_bytes;
+    std::int32_t vocab_size;
+    std::int32_t train_context;
+    bool recurrent;                // recurrent or hybrid: the cache cannot be rolled back
+    std::uint32_t context_tokens;  // cells of one sequence, as resolved
+};
+
+class CancelFlag {
+  public:
+    void cancel() noexcept { set_.store(true, std::memory_order_relaxed); }
+    bool cancelled() const noexcept { return set_.load(std::memory_order_relaxed); }
+
+  private:
+    std::atomic<bool> set_{false};
+};
+
+enum class Finish { stop_token, stop_string, enough, length, deadline, cancelled };
+
+struct Request {
+    std::vector<llama_token> tokens;
+    std::string forced;  // bytes that come first and are not part of the text
+    std::int32_t max_tokens = 64;
+    std::vector<std::string> stop;
+    std::vector<llama_token> stop_tokens;
+    std::int64_t deadline_ms = 0;
+    SamplingOptions sampling;
+    std::optional<std::int32_t> sequence;
+    bool ignore_end_tokens = false;  // for measurements only
+};
+
+struct Generation {
+    std::string text;  // valid UTF-8
+    Finish finish = Finish::length;
+    std::vector<llama_token> token_ids;
+    std::vector<float> logprobs;
+    std::size_t prompt = 0;     // tokens of the prompt
+    std::size_t reused = 0;     // of these, found in the cache
+    std::size_t evaluated = 0;  // of these, evaluated; reused + evaluated = prompt unless cancelled before
+    double rollback_ms = 0.0;   // choosing a sequence and dropping what does not fit
+    double prefill_ms = 0.0;
+    double decode_ms = 0.0;
+    std::int32_t sequence = 0;
+};
+
+// Receives whole code points; false: enough.
+using Sink = std::function<bool(const std::string&)>;
+// Receives 0.0-1.0; false: give up loading.
+using Progress = std::function<bool(float)>;
+
+class Session {
+  public:
+    Session(const LoadOptions& options, const Progress& progress);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    const Facts& facts() const { return facts_; }
+    std::shared_ptr<const Vocabulary> vocabulary() const;  // throws Fault engine after close()
+    std::shared_ptr<llama_model> model() const;
+
+    // `cancel` may be null. What `sink` throws ends the generation and passes through.
+    Generation generate(const Request& request, const Sink& sink, const CancelFlag* cancel);
+
+    // Evaluates without decoding; returns how many tokens were evaluated.
+    std::size_t prefill(const std::vector<llama_token>& tokens, std::optional<std::int32_t> sequence,
+                        const CancelFlag* cancel);
+
+    std::vector<llama_token> history(std::int32_t sequence);
+    void clear(std::int32_t sequence);
+
+    // Cancels what runs, waits for it, frees the model. Idempotent.
+    void close();
+
+  private:
+    struct Sequence {
+        std::vector<llama_token> history;
+        std::uint64_t last_used = 0;
+    };
+    struct Prepared {
+        std::int32_t sequence;
+        std::size_t reused;
+    };
+    class Run;  // holds the session for one call
+
+    Prepared prepare(std::span<const llama_token> tokens, std::optional<std::int32_t> wanted);
+    std::int32_t choose_sequence(std::span<const llama_token> tokens) const;
+    void adopt(std::int32_t target, std::span<const llama_token> tokens);
+    void drop_behind(std::int32_t sequence, std::size_t keep);
+    bool evaluate(std::int32_t sequence, std::span<const llama_token> tokens, bool want_logits);
+    Finish decode(const Request& request, const Sink& sink, Generation& result);
+    void forget(std::int32_t sequence);
+    Sequence& at(std::int32_t sequence);
+    bool interrupted() const;
+    static bool abort_callback(void* session);
+
+    Facts facts_{};
+    std::uint32_t slice_ = 0;
+    std::shared_ptr<llama_model> model_;
+    std::shared_ptr<const Vocabulary> vocabulary_;
+    std::unique_ptr<llama_context, void (*)(llama_context*)> context_{nullptr, llama_free};
+    std::vector<Sequence> sequences_;
+    std::uint64_t clock_ = 0;  // counts calls, for last_used
+
+    std::timed_mutex running_;                     // held during one call
+    std::atomic<std::thread::id> runner_{};        // who holds it
+    const CancelFlag* cancel_ = nullptr;           // of the call that runs; guarded by running_
+    std::atomic<bool> closing_{false};
+    mutable std::mutex owners_;                    // guards model_ and vocabulary_ against close()
+};
+
+}  // namespace coder_lsp

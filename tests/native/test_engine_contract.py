@@ -1,0 +1,361 @@
+"""What every engine does the same way. An engine joins by a factory that makes one which says given pieces of bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from coder_lsp.engine.base import EngineOptions, GenerateRequest
+from coder_lsp.engine.llama import LlamaEngine
+from coder_lsp.engine.scripted import ScriptedEngine
+from coder_lsp.errors import ContextOverflow, EngineError
+from coder_lsp.types import FinishReason
+
+OPTIONS = EngineOptions(context_tokens=256, sequences=2, threads=1)
+CODE = "def f(self):\n    return self.x\n"
+
+
+def llama_saying(models, pieces, loop):
+    return LlamaEngine.load(models.chain(*pieces, loop=loop), OPTIONS)
+
+
+def scripted_saying(models, pieces, loop):
+    return ScriptedEngine(b"".join(pieces) * (200 if loop else 1), options=OPTIONS)
+
+
+@pytest.fixture(params=[llama_saying, scripted_saying], ids=["llama", "scripted"])
+def saying(request, models):
+    """``saying(*pieces)``: an engine that says these after ``<|fim_middle|>``, then ends; with ``loop`` it goes on."""
+    engines = []
+
+    def saying(*pieces, loop=False):
+        engine = request.param(models, list(pieces), loop)
+        engines.append(engine)
+        return engine
+
+    yield saying
+    for engine in engines:
+        engine.close()
+
+
+def prompt(engine, text=CODE):
+    return [*engine.tokenize(text), engine.special("<|fim_middle|>")]
+
+
+def stream(engine, request, enough=lambda text: False, cancel=None):
+    """The generation, and the deltas it streamed."""
+    deltas = []
+
+    def on_text(delta):
+        deltas.append(delta)
+        return not enough("".join(deltas))
+
+    return engine.generate(request, on_text, cancel), deltas
+
+
+def test_text_until_the_end_token(saying):
+    engine = saying(b"ret", b"urn ", b"x\n")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine)))
+    assert done.text == "return x\n"
+    assert done.finish_reason is FinishReason.STOP_TOKEN
+    assert "".join(deltas) == done.text
+    assert b"".join(map(engine.token_bytes, done.token_ids)) == b"return x\n"
+    assert len(done.logprobs) == len(done.token_ids) == done.tokens.generated
+    assert set(done.timings_ms) >= {"prompt", "prefill", "decode", "total"}
+
+
+def test_stop_tokens_end_the_text_before_themselves(saying):
+    engine = saying(b"a", b"b", b"c")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), stop_tokens=frozenset(engine.tokenize("b"))))
+    assert (done.text, done.finish_reason) == ("a", FinishReason.STOP_TOKEN)
+
+
+def test_stop_string_across_tokens_is_neither_streamed_nor_in_the_text(saying):
+    engine = saying(b"x = 1\n", b"\nd", b"ef", b" g")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine), stop=("never", "\n\ndef")))
+    assert (done.text, done.finish_reason) == ("x = 1", FinishReason.STOP_STRING)
+    assert "".join(deltas) == "x = 1"
+
+
+def test_the_earliest_of_several_stop_strings_counts(saying):
+    engine = saying(b"ab", b"cdef")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), stop=("de", "bc")))
+    assert done.text == "a"
+
+
+def test_a_stop_string_that_only_begins_is_streamed_in_the_end(saying):
+    engine = saying(b"x\n", b"\nd", b"e")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine), stop=("\n\ndef",)))
+    assert done.text == "".join(deltas) == "x\n\nde"
+
+
+def test_streams_whole_code_points(saying):
+    engine = saying(b"\xe4\xb8", b"\x96!", b"\xf0\x9f", b"\x98", b"\x80")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine)))
+    assert deltas == ["世", "!", "😀"] or deltas == ["世!", "😀"]
+    assert done.text == "世!😀"
+
+
+def test_bytes_that_are_no_text_become_replacement_characters(saying):
+    engine = saying(b"a\x80", b"\xc3(", b"\xe4\xb8")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine)))
+    assert done.text == "".join(deltas) == b"a\x80\xc3(\xe4\xb8".decode("utf-8", "replace")
+
+
+def test_the_reader_has_enough(saying):
+    engine = saying(b"a\n", b"b\n", b"c\n")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine)), enough=lambda text: "b" in text)
+    assert done.finish_reason is FinishReason.ENOUGH
+    assert done.text == "".join(deltas)
+    assert done.text.startswith("a\nb")
+    assert "c" not in done.text
+
+
+def test_max_tokens(saying):
+    engine = saying(b"a", b"b", b"c", loop=True)
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=5))
+    assert (done.text, done.finish_reason, done.tokens.generated) == ("abcab", FinishReason.LENGTH, 5)
+
+
+def test_max_tokens_zero_only_evaluates(saying):
+    engine = saying(b"a")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=0))
+    assert (done.text, done.finish_reason, done.token_ids) == ("", FinishReason.LENGTH, ())
+    assert done.tokens.evaluated == done.tokens.prompt
+
+
+def test_the_end_of_the_context_ends_the_text(saying):
+    engine = saying(b"a", b"b", loop=True)
+    tokens = prompt(engine)
+    room = engine.options.context_tokens - len(tokens)
+    done = engine.generate(GenerateRequest(tokens=tokens, max_tokens=10_000))
+    assert done.finish_reason is FinishReason.LENGTH
+    assert room <= done.tokens.generated <= room + 1
+
+
+@pytest.mark.parametrize("forced", [b"x", b"self", "é".encode(), b"\xc3", b"(x", b"\n    "])
+def test_forced_bytes_come_first_and_are_not_text(saying, forced):
+    engine = saying(b"a", b"b")
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine), forced=forced, max_tokens=12))
+    generated = b"".join(map(engine.token_bytes, done.token_ids))
+    assert generated.startswith(forced)
+    assert done.text == "".join(deltas) == generated.removeprefix(forced).decode("utf-8", "replace")
+
+
+def test_stop_strings_do_not_look_at_forced_bytes(saying):
+    engine = saying(b"a", b"b")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), forced=b"\n\n", stop=("\n\n",), max_tokens=1))
+    assert done.finish_reason is not FinishReason.STOP_STRING
+
+
+def test_deadline_cuts_to_whole_lines(saying):
+    engine = saying(b"one\n", b"two", b" more", loop=True)
+    started = time.monotonic()
+    seen = []
+
+    def slow_reader(delta):
+        # Past the deadline once the second line has begun, whatever the engine's speed.
+        seen.append(delta)
+        while "two" in "".join(seen) and time.monotonic() < started + 0.35:
+            pass
+        return True
+
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), deadline_ms=300), slow_reader)
+    assert done.finish_reason is FinishReason.DEADLINE
+    assert done.text.startswith("one")
+    assert not done.text.endswith("\n")
+    assert "more" not in done.text
+
+
+def test_deadline_waits_for_a_line_end_but_not_for_twice_as_long(saying):
+    engine = saying(b"a", b"b", loop=True)
+    started = time.monotonic()
+
+    def slow_reader(_delta):
+        while time.monotonic() < started + 0.12:
+            pass
+        return True
+
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), deadline_ms=40), slow_reader)
+    assert done.finish_reason is FinishReason.DEADLINE
+    assert done.text.startswith("a")
+
+
+def test_cancelled_before_it_begins(saying):
+    engine = saying(b"a")
+    cancel = engine.new_cancel_token()
+    cancel.cancel()
+    done = engine.generate(GenerateRequest(tokens=prompt(engine)), cancel=cancel)
+    assert cancel.cancelled
+    assert (done.text, done.finish_reason, done.tokens.evaluated) == ("", FinishReason.CANCELLED, 0)
+
+
+def test_cancelled_while_decoding_returns_what_there_is(saying):
+    engine = saying(b"a", b"b", b"c", loop=True)
+    cancel = engine.new_cancel_token()
+
+    def reader(delta):
+        if "c" in delta:
+            cancel.cancel()
+        return True
+
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=50), reader, cancel)
+    assert (done.text, done.finish_reason) == ("abc", FinishReason.CANCELLED)
+    after = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=4))
+    assert after.text == "abca"
+
+
+def test_a_prompt_seen_before_evaluates_one_token(saying):
+    engine = saying(b"a")
+    tokens = prompt(engine)
+    first = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1))
+    again = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1))
+    assert (first.tokens.reused, first.tokens.evaluated) == (0, len(tokens))
+    assert (again.tokens.reused, again.tokens.evaluated) == (len(tokens) - 1, 1)
+    assert again.sequence == first.sequence
+
+
+def test_one_more_token_evaluates_one_token(saying):
+    engine = saying(b"a")
+    tokens = prompt(engine)
+    engine.prefill(tokens)
+    done = engine.generate(GenerateRequest(tokens=[*tokens, *engine.tokenize("a")], max_tokens=1))
+    assert done.tokens.evaluated == 1
+
+
+def test_prefill_returns_what_was_new_and_history_what_is_held(saying):
+    engine = saying(b"a")
+    tokens = prompt(engine)
+    assert engine.prefill(tokens, 1) == len(tokens)
+    assert engine.history(1) == tuple(tokens)
+    assert engine.history(0) == ()
+    assert engine.prefill(tokens, 1) == 0
+    assert engine.prefill(tokens[:5], 1) == 0
+    assert engine.prefill([*tokens[:5], *engine.tokenize("zz")], 1) == 2
+    engine.clear(1)
+    assert engine.history(1) == ()
+
+
+def test_history_holds_what_was_generated_and_evaluated(saying):
+    engine = saying(b"a", b"b", b"c")
+    tokens = prompt(engine)
+    done = engine.generate(GenerateRequest(tokens=tokens, max_tokens=3))
+    held = engine.history(done.sequence)
+    assert held[: len(tokens)] == tuple(tokens)
+    assert held[len(tokens) :] == done.token_ids[: len(held) - len(tokens)]
+    assert len(held) >= len(tokens) + 2
+
+
+def test_another_place_does_not_push_out_the_first(saying):
+    engine = saying(b"a")
+    one, other = prompt(engine, "first place\n" * 5), prompt(engine, "elsewhere entirely\n" * 4)
+    first = engine.generate(GenerateRequest(tokens=one, max_tokens=1))
+    second = engine.generate(GenerateRequest(tokens=other, max_tokens=1))
+    assert first.sequence != second.sequence
+    assert engine.generate(GenerateRequest(tokens=one, max_tokens=1)).tokens.evaluated == 1
+    assert engine.generate(GenerateRequest(tokens=other, max_tokens=1)).tokens.evaluated == 1
+
+
+def test_too_long_a_prompt_is_refused_before_anything_is_evaluated(saying):
+    engine = saying(b"a")
+    room = engine.options.context_tokens
+    tokens = engine.tokenize("#") * room
+    with pytest.raises(ContextOverflow, match=str(room)):
+        engine.generate(GenerateRequest(tokens=tokens))
+    with pytest.raises(ContextOverflow):
+        engine.prefill([*tokens, tokens[0]])
+    assert engine.history(0) == ()
+    assert engine.generate(GenerateRequest(tokens=tokens[:-1], max_tokens=1)).tokens.prompt == room - 1
+
+
+@pytest.mark.parametrize("tokens", [[], [-1], [10**6]])
+def test_a_prompt_that_cannot_be_one_is_refused(saying, tokens):
+    engine = saying(b"a")
+    with pytest.raises(EngineError):
+        engine.generate(GenerateRequest(tokens=tokens))
+
+
+def test_a_sequence_that_is_not_there_is_refused(saying):
+    engine = saying(b"a")
+    with pytest.raises(EngineError, match="no sequence 2"):
+        engine.generate(GenerateRequest(tokens=prompt(engine), sequence=2))
+
+
+def test_what_a_reader_raises_passes_through_and_the_engine_goes_on(saying):
+    engine = saying(b"a", b"b")
+
+    def reader(_delta):
+        raise ZeroDivisionError("reader")
+
+    with pytest.raises(ZeroDivisionError, match="reader"):
+        engine.generate(GenerateRequest(tokens=prompt(engine)), reader)
+    assert engine.generate(GenerateRequest(tokens=prompt(engine))).text == "ab"
+
+
+def test_an_engine_refuses_to_be_called_by_its_own_reader(saying):
+    engine = saying(b"a", b"b")
+
+    def reader(_delta):
+        engine.generate(GenerateRequest(tokens=prompt(engine)))
+        return True
+
+    with pytest.raises(EngineError, match="own callback"):
+        engine.generate(GenerateRequest(tokens=prompt(engine)), reader)
+    assert engine.generate(GenerateRequest(tokens=prompt(engine))).text == "ab"
+
+
+def test_calls_from_several_threads_take_turns(saying):
+    engine = saying(b"a", b"b", b"c")
+    texts = []
+
+    def work(place):
+        tokens = prompt(engine, f"place {place}\n")
+        texts.extend(engine.generate(GenerateRequest(tokens=tokens)).text for _ in range(5))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == ["abc"] * 20
+
+
+def test_a_foreign_cancel_token_is_refused(saying):
+    class Foreign:
+        cancelled = False
+
+        def cancel(self):
+            """Does nothing."""
+
+    engine = saying(b"a")
+    with pytest.raises(EngineError, match="Foreign"):
+        engine.generate(GenerateRequest(tokens=prompt(engine)), cancel=Foreign())
+
+
+def test_a_closed_engine_says_so(saying):
+    engine = saying(b"a")
+    tokens = prompt(engine)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.generate(GenerateRequest(tokens=tokens))
+
+
+def test_text_never_becomes_a_control_token(saying):
+    engine = saying(b"a")
+    tokens = engine.tokenize("<|fim_middle|><|endoftext|>")
+    assert b"".join(map(engine.token_bytes, tokens)) == b"<|fim_middle|><|endoftext|>"
+    assert engine.special("<|fim_middle|>") not in tokens
+    assert not engine.end_tokens & set(tokens)
+
+
+def test_special_tokens_by_their_exact_spelling(saying):
+    engine = saying(b"a")
+    assert engine.special("<|fim_middle|>") is not None
+    assert engine.token_bytes(engine.special("<|fim_middle|>")) == b""
+    assert engine.special("<|fim_middle") is None
+    assert engine.special("a") is None
+    assert engine.special("<|endoftext|>") in engine.end_tokens
+    assert engine.bos is None
