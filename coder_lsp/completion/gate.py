@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import pathspec
-
 from coder_lsp.languages import by_id
 
 if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
     from coder_lsp.config import Config
     from coder_lsp.types import CompletionRequest
 
@@ -140,7 +140,7 @@ class Gate:
             return f"disabled for {language}"
         if is_secret(path):
             return "looks like a secret"
-        if self._excluded.match_file(_relative(path, request.root)):
+        if self._excluded is not None and self._excluded.match_file(_relative(path, request.root)):
             return "excluded"
         if len(request.text) > MAX_FILE_CHARACTERS:
             return "file too large"
@@ -163,18 +163,22 @@ def is_secret(path: str) -> bool:
     return not _SECRET_FOLDERS.isdisjoint(folders.split("/"))
 
 
-def _patterns(lines: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
-    """The patterns that can be understood; git, too, passes over the others."""
-    return pathspec.GitIgnoreSpec.from_lines(line for line in lines if _understood(line))
+def _patterns(lines: tuple[str, ...]) -> GitIgnoreSpec | None:
+    """The patterns that can be understood (git, too, passes over the others); None if there are none."""
+    if not lines:
+        # The library costs a tenth of the front's start, and most users exclude nothing.
+        return None
+    from pathspec import GitIgnoreSpec
 
+    def understood(line: str) -> bool:
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except ValueError:
+            logger.warning("completion.exclude: not a gitignore pattern, passed over: %s", line)
+            return False
+        return True
 
-def _understood(line: str) -> bool:
-    try:
-        pathspec.GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        logger.warning("completion.exclude: not a gitignore pattern, passed over: %s", line)
-        return False
-    return True
+    return GitIgnoreSpec.from_lines(filter(understood, lines))
 
 
 def _canonical(language: str) -> str:
