@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,6 +50,31 @@ def engine(*, model: str | None, rounds: int, cancels: int, front: bool, as_json
         for line in report(sections):
             click.echo(line)
     emit_json(sections)
+
+
+@bench.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option("--places", type=click.IntRange(1, 10_000), default=48, show_default=True, help="Lines to complete.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses the places.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON line only.")
+def prompt(folder: Path, *, model: str | None, places: int, seed: int, as_json: bool) -> None:
+    """Count exact completions of lines under FOLDER by how the prompt is built."""
+    from coder_lsp.app import host_settings, load_config
+    from coder_lsp.bench.prompt import measure_prompts
+    from coder_lsp.cli.console import console, emit_json
+
+    settings = host_settings(load_config(model=model))
+    with console(stderr=True).status("prompts") as status:
+
+        def progress(number: int, exact: dict[str, int]) -> None:
+            status.update(f"prompts: {number} of {places}; exact so far: {', '.join(map(str, exact.values()))}")
+
+        figures = measure_prompts(settings, folder, count=places, seed=seed, progress=progress)
+    if not as_json:
+        for name, exact in figures["exact"].items():
+            click.echo(f"{exact:4} of {figures['places']}  {name}")
+    emit_json(figures)
 
 
 def report(sections: dict[str, Any]) -> Iterator[str]:
