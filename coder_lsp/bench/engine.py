@@ -58,7 +58,7 @@ def measure_engine(path: Path, options: BenchOptions = BenchOptions(), note: Not
         prompt = code_tokens(engine, options.prompt_tokens, options.seed)
         # Whatever pages in, allocates or starts a thread does so here.
         _once(engine, prompt[:64], 8)
-        figures = {
+        figures: dict[str, Any] = {
             "hardware": hardware.detect().line(),
             "model": engine.info.description,
             "file": path.name,

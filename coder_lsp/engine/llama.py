@@ -276,24 +276,22 @@ def resolve(options: EngineOptions, facts: _native.GgufFacts) -> tuple[EngineOpt
     return resolved, "GGUF on the CPU, " + (", ".join(reasons) or "as configured")
 
 
-# Time one node of the graph may take, so that a cancelled call ends well within 50 ms, and a low guess of what a core
-# does (measured on an AVX-512 server core, quantised weights: 90 GFLOP/s). Against whole batches of 512, slices of 128
-# cost the 0.5B model 0-3 % of its prefill speed, slices of 64 4-10 %.
-NODE_SECONDS = 0.025
-CORE_FLOPS = 40e9
+# Time one node of the graph may take, so that a cancelled call ends well within 50 ms, and what a core does (measured:
+# 90 GFLOP/s with quantised weights on an AVX-512 server core; a laptop's does about half). Against whole batches of
+# 512, slices of 256 cost the 0.5B model 0-2 % of its prefill speed, of 128 2-5 %, of 64 4-10 %.
+NODE_SECONDS = 0.03
+CORE_FLOPS = 60e9
 SLICE_RANGE = (16, 256)
 
 
 def _slice_tokens(facts: _native.GgufFacts, context_tokens: int, threads: int) -> int:
-    """Prompt tokens in one graph: a power of two, fewer for wide models, whose single products take longer."""
+    """Prompt tokens in one graph, a multiple of 16: fewer for wide models, whose single products take longer."""
     width = max(1, _dimension(facts, "embedding_length", 1024))
     inner = _dimension(facts, "feed_forward_length", 4 * width)
     flops_of_token = 2.0 * width * max(inner, context_tokens)
-    affordable = NODE_SECONDS * CORE_FLOPS * threads / flops_of_token
-    size = SLICE_RANGE[0]
-    while size * 2 <= min(affordable, SLICE_RANGE[1]):
-        size *= 2
-    return size
+    affordable = int(NODE_SECONDS * CORE_FLOPS * threads / flops_of_token)
+    low, high = SLICE_RANGE
+    return max(low, min(high, affordable // low * low))
 
 
 def _dimension(facts: _native.GgufFacts, key: str, default: int) -> int:

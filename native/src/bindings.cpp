@@ -26,12 +26,18 @@ namespace {
 
 const char* error_class(FaultKind kind) {
     switch (kind) {
-        case FaultKind::not_found: return "ModelNotFound";
-        case FaultKind::corrupt: return "ModelCorrupt";
-        case FaultKind::unsupported: return "ModelUnsupported";
-        case FaultKind::out_of_memory: return "OutOfMemory";
-        case FaultKind::context_overflow: return "ContextOverflow";
-        case FaultKind::engine: break;
+        case FaultKind::not_found:
+            return "ModelNotFound";
+        case FaultKind::corrupt:
+            return "ModelCorrupt";
+        case FaultKind::unsupported:
+            return "ModelUnsupported";
+        case FaultKind::out_of_memory:
+            return "OutOfMemory";
+        case FaultKind::context_overflow:
+            return "ContextOverflow";
+        case FaultKind::engine:
+            break;
     }
     return "EngineError";
 }
@@ -50,7 +56,9 @@ void translate(const std::exception_ptr& exception, void* /*payload*/) {
     }
 }
 
-nb::bytes as_bytes(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+nb::bytes as_bytes(std::string_view text) {
+    return nb::bytes(text.data(), text.size());
+}
 
 using OnText = nb::typed<nb::callable, bool(std::string)>;
 using OnProgress = nb::typed<nb::callable, void(float)>;
@@ -94,10 +102,12 @@ NB_MODULE(_native, m) {
 
     m.attr("LLAMA_CPP_PYTHON_VERSION") = LLAMA_CPP_PYTHON_VERSION;
     m.def("llama_version", [] { return std::string(llama_version()); }, "Version that the loaded libllama states.");
-    m.def("system_info", [] { return std::string(llama_print_system_info()); },
-          "CPU features that the loaded ggml uses.");
     m.def(
-        "valid_utf8", [](const nb::bytes& data) { return valid_utf8({data.c_str(), data.size()}); }, "data"_a, "Text of bytes; each maximal invalid part becomes one U+FFFD.");
+        "system_info", [] { return std::string(llama_print_system_info()); },
+        "CPU features that the loaded ggml uses.");
+    m.def(
+        "valid_utf8", [](const nb::bytes& data) { return valid_utf8({data.c_str(), data.size()}); }, "data"_a,
+        "Text of bytes; each maximal invalid part becomes one U+FFFD.");
 
     nb::class_<GgufFacts>(m, "GgufFacts", "What the header of a GGUF file says.")
         .def_ro("architecture", &GgufFacts::architecture)
@@ -207,8 +217,8 @@ NB_MODULE(_native, m) {
         .def_prop_ro("bos", [](const Session& self) { return self.vocabulary()->bos(); })
         .def_prop_ro("end_tokens", [](const Session& self) { return self.vocabulary()->end_tokens(); })
         .def("generate", &generate, "request"_a, "on_text"_a.none() = nb::none(), "cancel"_a.none() = nb::none())
-        .def("prefill", &Session::prefill, "tokens"_a, "sequence"_a.none() = nb::none(),
-             "cancel"_a.none() = nb::none(), nb::call_guard<nb::gil_scoped_release>())
+        .def("prefill", &Session::prefill, "tokens"_a, "sequence"_a.none() = nb::none(), "cancel"_a.none() = nb::none(),
+             nb::call_guard<nb::gil_scoped_release>())
         .def("history", &Session::history, "sequence"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("clear", &Session::clear, "sequence"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("close", &Session::close, nb::call_guard<nb::gil_scoped_release>())

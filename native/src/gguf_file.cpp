@@ -28,16 +28,26 @@ std::optional<std::int64_t> element(gguf_type type, const void* data, std::size_
         return static_cast<std::int64_t>(value);
     };
     switch (type) {
-        case GGUF_TYPE_UINT8: return read(std::uint8_t{});
-        case GGUF_TYPE_INT8: return read(std::int8_t{});
-        case GGUF_TYPE_UINT16: return read(std::uint16_t{});
-        case GGUF_TYPE_INT16: return read(std::int16_t{});
-        case GGUF_TYPE_UINT32: return read(std::uint32_t{});
-        case GGUF_TYPE_INT32: return read(std::int32_t{});
-        case GGUF_TYPE_UINT64: return read(std::uint64_t{});
-        case GGUF_TYPE_INT64: return read(std::int64_t{});
-        case GGUF_TYPE_BOOL: return read(std::uint8_t{});
-        default: return std::nullopt;
+        case GGUF_TYPE_UINT8:
+            return read(std::uint8_t{});
+        case GGUF_TYPE_INT8:
+            return read(std::int8_t{});
+        case GGUF_TYPE_UINT16:
+            return read(std::uint16_t{});
+        case GGUF_TYPE_INT16:
+            return read(std::int16_t{});
+        case GGUF_TYPE_UINT32:
+            return read(std::uint32_t{});
+        case GGUF_TYPE_INT32:
+            return read(std::int32_t{});
+        case GGUF_TYPE_UINT64:
+            return read(std::uint64_t{});
+        case GGUF_TYPE_INT64:
+            return read(std::int64_t{});
+        case GGUF_TYPE_BOOL:
+            return read(std::uint8_t{});
+        default:
+            return std::nullopt;
     }
 }
 

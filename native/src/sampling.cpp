@@ -68,7 +68,8 @@ double log_sum_exp(std::span<const float> logits, float maximum) {
 Choice Sampler::choose(std::span<const float> logits, std::string_view owed, const Vocabulary& vocabulary) {
     const float maximum = largest(logits);
     if (!std::isfinite(maximum)) {
-        throw Fault(FaultKind::engine, "the model produced no finite scores", "the model file may be damaged: verify it");
+        throw Fault(FaultKind::engine, "the model produced no finite scores",
+                    "the model file may be damaged: verify it");
     }
     candidates_.clear();
     llama_token token = LLAMA_TOKEN_NULL;
@@ -92,8 +93,7 @@ Choice Sampler::choose(std::span<const float> logits, std::string_view owed, con
         std::iota(candidates_.begin(), candidates_.end(), 0);
     }
     if (token == LLAMA_TOKEN_NULL) token = draw(logits);
-    const double logprob =
-        static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_sum_exp(logits, maximum);
+    const double logprob = static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_sum_exp(logits, maximum);
     return {token, static_cast<float>(std::min(logprob, 0.0))};
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 
 #include "faults.h"
 #include "log.h"
@@ -22,97 +21,6 @@ double ms_since(Clock::time_point start) {
 
 std::size_t common_prefix(std::span<const llama_token> a, std::span<const llama_token> b) {
     return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
-}
-
-ggml_type cache_type(const std::string& name) {
-    static const std::map<std::string, ggml_type> types = {
-        {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}, {"f32", GGML_TYPE_F32}};
-    const auto found = types.find(name);
-    if (found == types.end()) {
-        throw Fault(FaultKind::engine, "unknown KV cache type \"" + name + "\"", "use f16, q8_0 or f32");
-    }
-    return found->second;
-}
-
-Fault load_fault(const std::string& path) {
-    const std::string reason = recent_errors();
-    const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
-    if (says("unknown model architecture") || says("unknown pre-tokenizer") || says("unknown tokenizer")) {
-        return {FaultKind::unsupported, path + " cannot be run by this llama.cpp: " + reason,
-                "choose another model, or a newer coder-lsp"};
-    }
-    if (says("failed to allocate") || says("unable to allocate") || says("bad_alloc") || says("Cannot allocate")) {
-        return {FaultKind::out_of_memory, path + " does not fit into memory: " + reason,
-                "choose a smaller model or a smaller context"};
-    }
-    return {FaultKind::corrupt, path + " cannot be loaded: " + (reason.empty() ? "no reason given" : reason),
-            "verify the model, or pull it again"};
-}
-
-std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progress& progress) {
-    llama_model_params params = llama_model_default_params();
-    params.n_gpu_layers = 0;
-    params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
-    params.use_extra_bufts = options.repack;
-    // Text is tokenised in pieces, in the middle of prompts: a space put before each piece would change it.
-    llama_model_kv_override overrides[2] = {};
-    overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_BOOL;
-    std::copy_n("tokenizer.ggml.add_space_prefix", 32, overrides[0].key);
-    overrides[0].val_bool = false;
-    params.kv_overrides = overrides;
-
-    // An exception must not pass through the C of llama.cpp: it is kept, loading given up, and thrown behind it.
-    struct Report {
-        const Progress& progress;
-        std::exception_ptr thrown;
-        bool refused = false;
-    } report{progress, nullptr};
-    if (progress) {
-        params.progress_callback_user_data = &report;
-        params.progress_callback = [](float fraction, void* data) {
-            auto& state = *static_cast<Report*>(data);
-            try {
-                state.refused = !state.progress(fraction);
-            } catch (...) {
-                state.thrown = std::current_exception();
-                state.refused = true;
-            }
-            return !state.refused;
-        };
-    }
-    forget_errors();
-    std::shared_ptr<llama_model> model(llama_model_load_from_file(options.path.c_str(), params),
-                                       [](llama_model* loaded) {
-                                           if (loaded) llama_model_free(loaded);
-                                       });
-    if (report.thrown) std::rethrow_exception(report.thrown);
-    if (report.refused) throw Fault(FaultKind::engine, "loading " + options.path + " was given up");
-    if (!model) throw load_fault(options.path);
-    if (llama_model_has_encoder(model.get()) || !llama_model_has_decoder(model.get()) ||
-        llama_model_is_diffusion(model.get())) {
-        throw Fault(FaultKind::unsupported, options.path + " is not a decoder model: it cannot continue text",
-                    "choose a code completion model");
-    }
-    return model;
-}
-
-void apply_loras(const LoadOptions& options, llama_model* model, llama_context* context) {
-    std::vector<llama_adapter_lora*> adapters;
-    std::vector<float> scales;
-    for (const auto& [path, scale] : options.loras) {
-        forget_errors();
-        llama_adapter_lora* adapter = llama_adapter_lora_init(model, path.c_str());
-        if (!adapter) {
-            throw Fault(FaultKind::unsupported, "the LoRA adapter " + path + " cannot be used: " + recent_errors(),
-                        "give an adapter made for this model");
-        }
-        adapters.push_back(adapter);  // freed with the model
-        scales.push_back(scale);
-    }
-    if (!adapters.empty() &&
-        llama_set_adapters_lora(context, adapters.data(), adapters.size(), scales.data()) != 0) {
-        throw Fault(FaultKind::unsupported, "the LoRA adapters cannot be used together: " + recent_errors());
-    }
 }
 
 std::string metadata(const llama_model* model, const char* key) {
@@ -158,40 +66,16 @@ class Session::Run {
     bool taken_ = false;
 };
 
-Session::Session(const LoadOptions& options, const Progress& progress) : slice_(options.slice_tokens) {
-    initialise_llama();
-    if (options.sequences == 0 || options.sequences > llama_max_parallel_sequences() || slice_ == 0 ||
-        options.context_tokens == 0 || options.threads < 1 || options.threads_batch < 1) {
-        throw Fault(FaultKind::engine, "sequences, slice, context and threads must be positive");
-    }
-    llama_context_params params = llama_context_default_params();
-    params.type_k = params.type_v = cache_type(options.kv_type);
-    model_ = load_model(options, progress);
-    vocabulary_ = std::make_shared<const Vocabulary>(llama_model_get_vocab(model_.get()), options.path);
-
+Session::Session(const LoadOptions& options, const Progress& progress)
+    : model_(load_model(options, progress)),
+      vocabulary_(std::make_shared<const Vocabulary>(llama_model_get_vocab(model_.get()), options.path)) {
+    LoadOptions fitting = options;
     const auto trained = static_cast<std::uint32_t>(std::max(llama_model_n_ctx_train(model_.get()), 1));
-    const std::uint32_t cells = std::min(options.context_tokens, trained);
-    slice_ = std::min(slice_, cells);
-    params.n_ctx = cells * options.sequences;
-    params.n_seq_max = options.sequences;
-    params.kv_unified = false;
-    params.n_batch = params.n_ubatch = slice_;
-    params.n_outputs_max = std::max<std::uint32_t>(options.sequences, 1);
-    params.n_outputs_max_per_seq = 1;
-    params.n_threads = options.threads;
-    params.n_threads_batch = options.threads_batch;
-    const bool quantised = params.type_k == GGML_TYPE_Q8_0;
-    params.flash_attn_type =
-        options.flash_attention || quantised ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    params.abort_callback = abort_callback;
-    params.abort_callback_data = this;
-    params.no_perf = true;
-    forget_errors();
-    context_.reset(llama_init_from_model(model_.get(), params));
-    if (!context_) throw load_fault(options.path);
-    apply_loras(options, model_.get(), context_.get());
-
+    fitting.context_tokens = std::min(options.context_tokens, trained);
+    fitting.slice_tokens = slice_ = std::min(options.slice_tokens, fitting.context_tokens);
+    context_ = make_context(model_.get(), fitting, abort_callback, this);
     sequences_.resize(options.sequences);
+
     char description[256] = {};
     llama_model_desc(model_.get(), description, sizeof description);
     facts_.description = valid_utf8(description);
@@ -201,10 +85,12 @@ Session::Session(const LoadOptions& options, const Progress& progress) : slice_(
     facts_.vocab_size = vocabulary_->size();
     facts_.train_context = llama_model_n_ctx_train(model_.get());
     facts_.recurrent = llama_model_is_recurrent(model_.get()) || llama_model_is_hybrid(model_.get());
-    facts_.context_tokens = std::min(cells, llama_n_ctx_seq(context_.get()));
+    facts_.context_tokens = std::min(fitting.context_tokens, llama_n_ctx_seq(context_.get()));
 }
 
-Session::~Session() { close(); }
+Session::~Session() {
+    close();
+}
 
 std::shared_ptr<const Vocabulary> Session::vocabulary() const {
     const std::lock_guard guard(owners_);
@@ -386,20 +272,26 @@ bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> token
         for (std::size_t i = 0; i < count; ++i) positions[i] = static_cast<llama_pos>(mine.history.size() + i);
         const bool last = done + count == tokens.size();
         outputs[count - 1] = last && want_logits ? 1 : 0;
-        const llama_batch batch = {static_cast<std::int32_t>(count), const_cast<llama_token*>(slice.data()), nullptr,
-                                   positions.data(), counts.data(), ids.data(), outputs.data()};
+        const llama_batch batch = {static_cast<std::int32_t>(count),
+                                   const_cast<llama_token*>(slice.data()),
+                                   nullptr,
+                                   positions.data(),
+                                   counts.data(),
+                                   ids.data(),
+                                   outputs.data()};
         forget_errors();
         const std::int32_t code = llama_decode(context_.get(), batch);
         if (code == 2) {
-            // llama.cpp removed the cells of the interrupted slice; a recurrent state, though, was overwritten in place.
+            // llama.cpp removed the cells of the interrupted slice; a recurrent state, though, was overwritten in
+            // place.
             if (facts_.recurrent) forget(sequence);
             return false;
         }
         if (code != 0) {
             forget(sequence);
-            throw Fault(code == 1 ? FaultKind::context_overflow : FaultKind::engine,
-                        "llama.cpp could not evaluate the prompt (code " + std::to_string(code) + "): " +
-                            recent_errors());
+            throw Fault(
+                code == 1 ? FaultKind::context_overflow : FaultKind::engine,
+                "llama.cpp could not evaluate the prompt (code " + std::to_string(code) + "): " + recent_errors());
         }
         mine.history.insert(mine.history.end(), slice.begin(), slice.end());
         outputs[count - 1] = 0;
@@ -467,8 +359,12 @@ Session::Sequence& Session::at(std::int32_t sequence) {
     return sequences_[static_cast<std::size_t>(sequence)];
 }
 
-bool Session::interrupted() const { return closing_ || (cancel_ && cancel_->cancelled()); }
+bool Session::interrupted() const {
+    return closing_ || (cancel_ && cancel_->cancelled());
+}
 
-bool Session::abort_callback(void* session) { return static_cast<const Session*>(session)->interrupted(); }
+bool Session::abort_callback(void* session) {
+    return static_cast<const Session*>(session)->interrupted();
+}
 
 }  // namespace coder_lsp

@@ -21,25 +21,12 @@
 #include <utility>
 #include <vector>
 
+#include "loading.h"
 #include "sampling.h"
 #include "text_stream.h"
 #include "vocabulary.h"
 
 namespace coder_lsp {
-
-struct LoadOptions {
-    std::string path;
-    std::uint32_t context_tokens = 4096;  // cells of one sequence
-    std::uint32_t sequences = 2;
-    std::int32_t threads = 1;
-    std::int32_t threads_batch = 1;
-    std::string kv_type = "f16";      // f16, q8_0 or f32
-    std::uint32_t slice_tokens = 128;  // prompt tokens in one graph
-    std::vector<std::pair<std::string, float>> loras;  // path of a GGUF adapter, scale
-    bool use_mmap = true;
-    bool flash_attention = true;  // a quantised cache needs it
-    bool repack = true;           // let ggml rearrange weights for this CPU while loading
-};
 
 struct Facts {
     std::string description;
@@ -91,8 +78,6 @@ struct Generation {
 
 // Receives whole code points; false: enough.
 using Sink = std::function<bool(const std::string&)>;
-// Receives 0.0-1.0; false: give up loading.
-using Progress = std::function<bool(float)>;
 
 class Session {
   public:
@@ -144,15 +129,15 @@ class Session {
     std::uint32_t slice_ = 0;
     std::shared_ptr<llama_model> model_;
     std::shared_ptr<const Vocabulary> vocabulary_;
-    std::unique_ptr<llama_context, void (*)(llama_context*)> context_{nullptr, llama_free};
+    ContextOwner context_{nullptr, llama_free};
     std::vector<Sequence> sequences_;
     std::uint64_t clock_ = 0;  // counts calls, for last_used
 
-    std::timed_mutex running_;                     // held during one call
-    std::atomic<std::thread::id> runner_{};        // who holds it
-    const CancelFlag* cancel_ = nullptr;           // of the call that runs; guarded by running_
+    std::timed_mutex running_;               // held during one call
+    std::atomic<std::thread::id> runner_{};  // who holds it
+    const CancelFlag* cancel_ = nullptr;     // of the call that runs; guarded by running_
     std::atomic<bool> closing_{false};
-    mutable std::mutex owners_;                    // guards model_ and vocabulary_ against close()
+    mutable std::mutex owners_;  // guards model_ and vocabulary_ against close()
 };
 
 }  // namespace coder_lsp

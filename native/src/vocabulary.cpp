@@ -38,10 +38,10 @@ std::size_t first_character(std::string_view text) {
 
 // Gemma lists HTML tags among its user-defined tokens: they are ordinary text, splitting them would only cost quality.
 bool html_tag(std::string_view text) {
-    static const std::set<std::string_view> names = {"table", "caption", "thead", "tbody", "tfoot", "tr", "th",
-                                                     "td",    "h1",      "h2",    "h3",    "h4",    "h5", "h6",
-                                                     "blockquote", "strong", "em", "b", "i", "u", "s", "sub",
-                                                     "sup",   "code",    "a",     "li",    "ul",    "ol", "p"};
+    static const std::set<std::string_view> names = {
+        "table", "caption", "thead", "tbody", "tfoot",      "tr",     "th", "td", "h1", "h2",
+        "h3",    "h4",      "h5",    "h6",    "blockquote", "strong", "em", "b",  "i",  "u",
+        "s",     "sub",     "sup",   "code",  "a",          "li",     "ul", "ol", "p"};
     if (text.size() < 3 || text.front() != '<' || text.back() != '>') return false;
     text = text.substr(1, text.size() - 2);
     if (text.front() == '/') text.remove_prefix(1);
@@ -52,11 +52,9 @@ bool html_tag(std::string_view text) {
 bool looks_like_marker(std::string_view text) {
     while (text.starts_with(meta_space)) text.remove_prefix(meta_space.size());
     if (text.size() < 3) return false;
-    const bool bracketed =
-        (text.front() == '<' && text.back() == '>') || (text.front() == '[' && text.back() == ']');
-    const bool letter = std::any_of(text.begin(), text.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    });
+    const bool bracketed = (text.front() == '<' && text.back() == '>') || (text.front() == '[' && text.back() == ']');
+    const bool letter =
+        std::any_of(text.begin(), text.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
     return bracketed && letter && !html_tag(text);
 }
 
@@ -68,7 +66,8 @@ Vocabulary::Vocabulary(const llama_vocab* vocab, const std::string& path)
         case LLAMA_VOCAB_TYPE_SPM:
         case LLAMA_VOCAB_TYPE_BPE:
         case LLAMA_VOCAB_TYPE_RWKV:
-        case LLAMA_VOCAB_TYPE_PLAMO2: break;
+        case LLAMA_VOCAB_TYPE_PLAMO2:
+            break;
         default:
             throw Fault(FaultKind::unsupported, path + " has no tokenizer that keeps text exact",
                         "use a code completion model (BPE or SentencePiece vocabulary)");

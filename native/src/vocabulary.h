@@ -18,8 +18,8 @@ namespace coder_lsp {
 
 class Vocabulary {
   public:
-    // `vocab` must outlive this object; `path` is named in errors. Throws Fault unsupported for tokenizers that lose text
-    // (WPM, UGM) or for none.
+    // `vocab` must outlive this object; `path` is named in errors. Throws Fault unsupported for tokenizers that lose
+    // text (WPM, UGM) or for none.
     Vocabulary(const llama_vocab* vocab, const std::string& path);
 
     std::int32_t size() const { return static_cast<std::int32_t>(offsets_.size()) - 1; }
@@ -51,7 +51,7 @@ class Vocabulary {
 
     const llama_vocab* vocab_;
     bool sentencepiece_;
-    std::string arena_;                  // bytes of all tokens, one after the other
+    std::string arena_;                   // bytes of all tokens, one after the other
     std::vector<std::uint32_t> offsets_;  // size() + 1 offsets into arena_
     std::array<std::vector<llama_token>, 256> by_first_byte_;
     std::array<llama_token, 256> byte_tokens_;  // token of each single byte, LLAMA_TOKEN_NULL if there is none

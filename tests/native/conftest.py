@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from support import tiny_gguf
 
@@ -64,8 +62,8 @@ class Models:
 
     @property
     def slow(self):
-        """Large enough that a prompt of 1000 tokens takes a few hundred milliseconds."""
-        shape = tiny_gguf.Shape(width=512, layers=8, heads=8, kv_heads=8, inner=1536, context=2048)
+        """Large enough that a prompt of 1000 tokens takes some hundred milliseconds."""
+        shape = tiny_gguf.Shape(width=384, layers=4, heads=6, kv_heads=6, inner=1024, context=2048)
         return self._once("slow", lambda path: tiny_gguf.write_random(path, shape=shape))
 
     @property
@@ -101,9 +99,3 @@ def load():
 @pytest.fixture
 def engine(load, models):
     return load(models.random)
-
-
-@pytest.fixture
-def child_environment():
-    """For subprocesses that import the package: the environment as it is."""
-    return dict(os.environ)

@@ -18,13 +18,13 @@ LIMIT_SECONDS = 1.0
 
 @pytest.fixture
 def slow(load, models):
-    """An engine whose prompt of 1500 tokens takes long enough to be interrupted, in slices of 32."""
+    """An engine whose prompt of 1000 tokens takes long enough to be interrupted, in slices of 32."""
     return load(models.slow, context_tokens=2048, slice_tokens=32)
 
 
 @pytest.fixture
 def tokens(slow):
-    return (slow.tokenize("def f(self):\n    return self.x\n") * 200)[:1500]
+    return (slow.tokenize("def f(self):\n    return self.x\n") * 200)[:1000]
 
 
 def cancelled_after(work, cancel, seconds):

@@ -15,7 +15,7 @@ from support import tiny_gguf
 
 from coder_lsp.engine import hardware
 from coder_lsp.engine.base import EngineOptions, GenerateRequest
-from coder_lsp.engine.llama import LlamaEngine, MemoryNeed, check_version
+from coder_lsp.engine.llama import LlamaEngine, MemoryNeed, check_version, resolve
 from coder_lsp.errors import (
     EngineError,
     EngineVersionError,
@@ -288,3 +288,27 @@ def test_an_array_of_heads_counts_its_largest(tmp_path):
     assert facts.numbers["llama.attention.head_count_kv"] == 8
     assert facts.texts["general.name"] == "arrays"
     assert struct.calcsize("<Q") <= facts.needed_bytes <= facts.file_bytes
+
+
+@pytest.mark.parametrize(
+    ("width", "inner", "expected"), [(896, 4864, 256), (1536, 8960, 128), (3584, 18944, 16), (8192, 28672, 16)]
+)
+def test_wide_models_are_evaluated_in_smaller_slices(tmp_path, width, inner, expected):
+    """Qwen2.5-Coder 0.5B, 1.5B, 7B and a 70B on two threads."""
+    from coder_lsp.engine import _native
+
+    writer = gguf.GGUFWriter(tmp_path / "wide.gguf", "llama")
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    facts = _native.inspect_gguf(str(tmp_path / "wide.gguf"))
+    assert resolve(EngineOptions(threads=2), facts)[0].slice_tokens == expected
+
+
+def test_options_that_make_no_sense(models):
+    for changes in ({"sequences": 0}, {"context_tokens": 0}, {"threads": -1}):
+        with pytest.raises(EngineError, match="positive"):
+            LlamaEngine.load(models.random, EngineOptions(**{**vars(OPTIONS), **changes}))
