@@ -43,11 +43,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to build the prompt. ``lines`` None: split at the cursor, as is usual."""
+    """A way to build the prompt. ``lines`` None: split at the cursor, as is usual. ``healed`` None: as shipped."""
 
     name: str
     lines: int | None
-    heal: bool = True
+    healed_tokens: int | None = None
 
 
 VARIANTS = (
@@ -56,7 +56,8 @@ VARIANTS = (
     Variant("anchor one line above", 1),
     Variant("anchor three lines above", 3),
     Variant("anchor six lines above", 6),
-    Variant("anchor three lines above, not healed", 3, heal=False),
+    Variant("anchor three lines above, one token healed", 3, 1),
+    Variant("anchor three lines above, not healed", 3, 0),
 )
 
 
@@ -145,11 +146,23 @@ def _rest_of_line(engine: LlamaEngine, settings: HostSettings, place: Place, var
         )
         prompt = builder.build(request, at_cursor)
     tokens, forced = prompt.tokens, prompt.forced
-    if not variant.heal:
-        tokens, forced = (*tokens, engine.tokenize(prompt.placement.tail(place.prefix))[-1]), b""
+    if variant.healed_tokens is not None:
+        owed = _last_tokens(engine, prompt.placement.tail(place.prefix), forced)
+        evaluated = len(owed) - variant.healed_tokens
+        tokens = (*tokens, *owed[:evaluated])
+        forced = b"".join(map(engine.token_bytes, owed[evaluated:]))
     answer = engine.generate(
         GenerateRequest(
             tokens=tokens, forced=forced, max_tokens=_MAX_TOKENS, stop=("\n",), stop_tokens=prompt.stop_tokens
         )
     )
     return answer.text
+
+
+def _last_tokens(engine: LlamaEngine, text: str, forced: bytes) -> list[int]:
+    """The tokens at the end of ``text`` that the builder backed over."""
+    tokens = engine.tokenize(text)
+    count = 0
+    while count < len(tokens) and b"".join(map(engine.token_bytes, tokens[len(tokens) - count :])) != forced:
+        count += 1
+    return tokens[len(tokens) - count :]

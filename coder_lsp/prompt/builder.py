@@ -1,12 +1,15 @@
-"""Builds the tokens of one prompt: template, budget, anchor and the healed last token.
+"""Builds the tokens of one prompt: template, budget, anchor and the healed end.
 
-The last token of what was typed is an artefact of where the typing stopped ("retu" is not how "return" begins in any
-vocabulary), so it is not evaluated: it is backed over, and the first generated token is constrained to agree with its
-bytes (token healing). With an anchored prompt this is what makes the difference between 18 and 30 of 43 exact places.
+The tokens at the end of what was typed are artefacts of where the typing stopped: "seen_respons" ends in "pons", but no
+vocabulary continues that to "ponse" where "_response" is one token. So they are not evaluated: they are backed over,
+and what is generated must begin with their bytes (token healing). Backing over the last piece of a word, up to its last
+underscore, is more often right than over one token: 58 against 44 of 100 cuts inside words, and an anchored prompt
+without any healing is worse than an ordinary one (docs/log.md).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,9 +25,14 @@ if TYPE_CHECKING:
     from coder_lsp.types import FimRequest, Snippet
 
 
+_LAST_PIECE = re.compile(r"[ \t]?_?[^\W_]*\Z")
+_HEALED_TOKENS = 6
+"""Most tokens backed over; each is decoded again, at 25 ms on two cores. Words in use have fewer (1.4 on average)."""
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """What an engine evaluates. ``forced`` are the bytes of the healed token, owed before anything new."""
+    """What an engine evaluates. ``forced`` are the bytes of the healed tokens, owed before anything new."""
 
     tokens: tuple[int, ...]
     forced: bytes
@@ -54,11 +62,8 @@ class PromptBuilder:
         fixed: list[int] = []
         for piece in self._template.template.layout:
             fixed.extend(self._evaluate(piece, request, placement))
-        tail = self._cache.vocabulary.tokenize(placement.tail(request.prefix))
-        forced = b""
-        if tail:
-            forced = self._cache.vocabulary.token_bytes(tail.pop())
-        elif not fixed:
+        tail, forced = self._heal(placement.tail(request.prefix))
+        if not fixed and not tail:
             # A plain model at the very start of a file without a BOS token has nothing to continue.
             fixed.extend(self._cache.tokenize("\n"))
         tokens = (*fixed, *tail)
@@ -69,6 +74,19 @@ class PromptBuilder:
                 hint="lower prompt.prefix_tokens, or raise engine.context_tokens",
             )
         return Prompt(tokens, forced, self._template.stop_tokens, placement)
+
+    def _heal(self, text: str) -> tuple[list[int], bytes]:
+        """Tokens of ``text`` without those of its last piece of a word, and the bytes of what was left out."""
+        vocabulary = self._cache.vocabulary
+        tokens = vocabulary.tokenize(text)
+        found = _LAST_PIECE.search(text)
+        piece_bytes = len(found.group().encode()) if found else 0
+        forced = b""
+        for _ in range(_HEALED_TOKENS):
+            if not tokens or (forced and len(forced) >= piece_bytes):
+                break
+            forced = vocabulary.token_bytes(tokens.pop()) + forced
+        return tokens, forced
 
     def _within_budget(self, request: FimRequest) -> tuple[Snippet, ...]:
         """The first snippets whose tokens, headers included, fit the context budget."""

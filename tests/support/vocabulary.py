@@ -47,3 +47,10 @@ class WordVocabulary:
             self._ids[word] = _FIRST_WORD_ID + len(self._words)
             self._words.append(word)
         return self._ids[word]
+
+
+class CharacterVocabulary(WordVocabulary):
+    """Every character is a token of its own."""
+
+    def tokenize(self, text: str) -> list[int]:
+        return [self._id(character) for character in text]

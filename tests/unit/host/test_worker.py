@@ -23,10 +23,10 @@ def worker(reply, settings=SETTINGS, **engine) -> tuple[ModelWorker, ScriptedEng
     return ModelWorker(scripted, settings), scripted
 
 
-def test_the_text_begins_at_the_cursor_not_at_the_healed_token():
+def test_the_text_begins_at_the_cursor_not_at_the_healed_word():
     it, engine = worker("rn x")
     result = it.complete(REQUEST, None, it.new_cancel_token())
-    assert engine.requests[0].forced == b"u"
+    assert engine.requests[0].forced == b"retu"
     assert result.text == "rn x"
     assert result.model == "scripted-model"
     assert result.engine == "scripted"

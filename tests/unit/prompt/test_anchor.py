@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.vocabulary import WordVocabulary
+from support.vocabulary import CharacterVocabulary, WordVocabulary
 
 from coder_lsp.config import PromptConfig
 from coder_lsp.errors import ContextOverflow
@@ -137,6 +137,27 @@ def test_a_prompt_that_cannot_fit_says_what_to_change():
     with pytest.raises(ContextOverflow, match="64") as caught:
         builder.build(FimRequest("u", "x = y\n" * 100, "", max_tokens=8))
     assert "context_tokens" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "forced"),
+    [
+        ("x = seen_resp", "_resp"),
+        ("        retu", " retu"),
+        ("f(naïv", "naïv"),
+        ("x = 1 + ", " "),
+        ("x.", "."),
+        ("x\n", "\n"),
+        ("if x == '_", "_"),
+        ("abcdefghijklmnop", "klmnop"),
+    ],
+)
+def test_the_last_piece_of_a_word_is_owed_not_evaluated(typed, forced):
+    """Pins "seen_respons" + "_headers": backing over one token left a half word that no vocabulary continues."""
+    vocabulary = CharacterVocabulary()
+    prompt = PromptBuilder(vocabulary, bind(vocabulary, "none"), CONFIG, 4096).build(FimRequest("u", typed, ""))
+    assert prompt.forced.decode() == forced
+    assert vocabulary.show(prompt.tokens) == typed.removesuffix(forced)
 
 
 def test_an_empty_file_is_a_prompt_too():
