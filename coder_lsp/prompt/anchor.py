@@ -7,7 +7,7 @@ it has to be evaluated again. Here it is split at an *anchor*, a line start a fe
 
 The tail is the forced beginning of the middle. It is the same conditional distribution the model was trained for (FIM
 splits documents at random characters), yet a keystroke only appends tokens. It is also more often right: with the 0.5B
-default model 43 of 48 mid-line places against 24 with the split at the cursor (docs/benchmarks.md).
+default model 34 of 48 mid-line places, against 13 with the split at the cursor (docs/benchmarks.md).
 
 A placement is kept while the text before the anchor and after the cursor stay what they were and the tail stays short.
 """
@@ -27,8 +27,8 @@ CLOSERS = ")]}>\"'`"
 """What editors insert by themselves after the cursor while an opener is typed."""
 
 _TAIL_LINES = 16
-"""Lines typed below an anchor before it moves up behind the cursor: evaluating head and suffix again costs a second or
-two on two cores, and quality does not fall before six lines (measured: 3 lines 43, 6 lines 42 of 48)."""
+"""Lines typed below an anchor before it moves up behind the cursor. Moving it means evaluating head and suffix again, a
+second or two on two cores; keeping it costs little quality (docs/benchmarks.md: three lines 34, six lines 30 of 48)."""
 _TAIL_TOKENS = 320
 _SAME_START = 512
 """Characters of the old head that must still be there for its window to be worth keeping."""

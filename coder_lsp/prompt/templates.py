@@ -73,28 +73,27 @@ def _c(*spellings: str) -> Control:
 _COMMENTED = (Text("{comment} {path}\n{text}\n"),)
 _COMMENTED_CURRENT = (Text("{comment} {path}\n"),)
 
-_STARCODER_LAYOUT: tuple[Piece, ...] = (
-    Slot.BOS,
-    _c("<fim_prefix>"),
-    Slot.CONTEXT,
-    Slot.PREFIX,
-    _c("<fim_suffix>"),
-    Slot.SUFFIX,
-    _c("<fim_middle>"),
-)
+
+def _psm(prefix: Control, suffix: Control, middle: Control, *, files_inside: bool = False) -> tuple[Piece, ...]:
+    """Prefix, suffix, middle. ``files_inside``: other files are part of the prefix, having no tokens of their own."""
+    opening: tuple[Piece, ...] = (prefix, Slot.CONTEXT) if files_inside else (Slot.CONTEXT, prefix)
+    return (Slot.BOS, *opening, Slot.PREFIX, suffix, Slot.SUFFIX, middle)
+
+
+def _spm(suffix: Control, prefix: Control, middle: Control, *, files_inside: bool = False) -> tuple[Piece, ...]:
+    """Suffix, prefix, middle."""
+    if files_inside:
+        return (Slot.BOS, suffix, Slot.SUFFIX, prefix, Slot.CONTEXT, Slot.PREFIX, middle)
+    return (Slot.BOS, Slot.CONTEXT, suffix, Slot.SUFFIX, prefix, Slot.PREFIX, middle)
+
+
+_STARCODER = (_c("<fim_prefix>"), _c("<fim_suffix>"), _c("<fim_middle>"))
+_QWEN = (_c("<|fim_prefix|>"), _c("<|fim_suffix|>"), _c("<|fim_middle|>"))
 
 TEMPLATES: tuple[Template, ...] = (
     Template(
         "qwen",
-        layout=(
-            Slot.BOS,
-            Slot.CONTEXT,
-            _c("<|fim_prefix|>"),
-            Slot.PREFIX,
-            _c("<|fim_suffix|>"),
-            Slot.SUFFIX,
-            _c("<|fim_middle|>"),
-        ),
+        layout=_psm(*_QWEN),
         repository=(_c("<|repo_name|>"), Text("{repository}\n")),
         snippet=(_c("<|file_sep|>"), Text("{path}\n{text}\n")),
         current=(_c("<|file_sep|>"), Text("{path}\n")),
@@ -110,15 +109,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "deepseek",
-        layout=(
-            Slot.BOS,
-            _c("<｜fim▁begin｜>"),
-            Slot.CONTEXT,
-            Slot.PREFIX,
-            _c("<｜fim▁hole｜>"),
-            Slot.SUFFIX,
-            _c("<｜fim▁end｜>"),
-        ),
+        layout=_psm(_c("<｜fim▁begin｜>"), _c("<｜fim▁hole｜>"), _c("<｜fim▁end｜>"), files_inside=True),
         snippet=_COMMENTED,
         current=_COMMENTED_CURRENT,
         stops=(_c("<｜end▁of▁sentence｜>"), _c("<|EOT|>")),
@@ -144,15 +135,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "mellum",
-        layout=(
-            Slot.BOS,
-            Slot.CONTEXT,
-            _c("<fim_suffix>"),
-            Slot.SUFFIX,
-            _c("<fim_prefix>"),
-            Slot.PREFIX,
-            _c("<fim_middle>"),
-        ),
+        layout=_spm(_c("<fim_suffix>"), _c("<fim_prefix>"), _c("<fim_middle>")),
         snippet=(_c("<filename>"), Text("{path}\n{text}\n")),
         current=(_c("<filename>"), Text("{path}\n")),
         stops=(_c("<filename>"), _c("<|endoftext|>")),
@@ -160,15 +143,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "starcoder2",
-        layout=(
-            Slot.BOS,
-            Slot.CONTEXT,
-            _c("<fim_prefix>"),
-            Slot.PREFIX,
-            _c("<fim_suffix>"),
-            Slot.SUFFIX,
-            _c("<fim_middle>"),
-        ),
+        layout=_psm(*_STARCODER),
         repository=(_c("<repo_name>"), Text("{repository}")),
         snippet=(_c("<file_sep>"), Text("{path}\n{text}\n")),
         current=(_c("<file_sep>"), Text("{path}\n")),
@@ -177,7 +152,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "granite",
-        layout=_STARCODER_LAYOUT,
+        layout=_psm(*_STARCODER, files_inside=True),
         snippet=_COMMENTED,
         current=_COMMENTED_CURRENT,
         stops=(_c("<|endoftext|>"),),
@@ -185,7 +160,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "starcoder",
-        layout=_STARCODER_LAYOUT,
+        layout=_psm(*_STARCODER, files_inside=True),
         snippet=_COMMENTED,
         current=_COMMENTED_CURRENT,
         stops=(_c("<|endoftext|>"), _c("<file_sep>"), _c("<filename>")),
@@ -193,15 +168,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "santacoder",
-        layout=(
-            Slot.BOS,
-            _c("<fim-prefix>"),
-            Slot.CONTEXT,
-            Slot.PREFIX,
-            _c("<fim-suffix>"),
-            Slot.SUFFIX,
-            _c("<fim-middle>"),
-        ),
+        layout=_psm(_c("<fim-prefix>"), _c("<fim-suffix>"), _c("<fim-middle>"), files_inside=True),
         snippet=_COMMENTED,
         current=_COMMENTED_CURRENT,
         stops=(_c("<|endoftext|>"),),
@@ -209,15 +176,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "codegemma",
-        layout=(
-            Slot.BOS,
-            Slot.CONTEXT,
-            _c("<|fim_prefix|>"),
-            Slot.PREFIX,
-            _c("<|fim_suffix|>"),
-            Slot.SUFFIX,
-            _c("<|fim_middle|>"),
-        ),
+        layout=_psm(*_QWEN),
         snippet=(Text("{path}\n{text}\n"), _c("<|file_separator|>")),
         current=(Text("{path}\n"),),
         stops=(_c("<|file_separator|>"), _c("<eos>"), _c("<end_of_turn>")),
@@ -234,15 +193,7 @@ TEMPLATES: tuple[Template, ...] = (
     ),
     Template(
         "seed",
-        layout=(
-            Slot.BOS,
-            _c("<[fim-suffix]>"),
-            Slot.SUFFIX,
-            _c("<[fim-prefix]>"),
-            Slot.CONTEXT,
-            Slot.PREFIX,
-            _c("<[fim-middle]>"),
-        ),
+        layout=_spm(_c("<[fim-suffix]>"), _c("<[fim-prefix]>"), _c("<[fim-middle]>"), files_inside=True),
         snippet=_COMMENTED,
         current=_COMMENTED_CURRENT,
         stops=(_c("<[end▁of▁sentence]>"),),
