@@ -8,7 +8,9 @@ Folders are made on demand and readable by the user alone.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
@@ -40,8 +42,18 @@ def cache_dir() -> Path:
 
 
 def runtime_dir() -> Path:
-    """Sockets and locks; 0700. May be short-lived (removed at logout)."""
+    """Sockets and locks; 0700. May be short-lived (removed at logout).
+
+    A session without ``XDG_RUNTIME_DIR`` (ssh without systemd, containers) has no such folder; platformdirs would then
+    use a foreseeable name under ``/tmp``, which another user may have made first. The state folder is ours alone.
+    """
+    if sys.platform == "linux" and not os.environ.get("XDG_RUNTIME_DIR"):
+        return _private(_base("run", _state_run))
     return _private(_base("run", platformdirs.user_runtime_path))
+
+
+def _state_run(app: str, *, appauthor: Literal[False]) -> Path:
+    return platformdirs.user_state_path(app, appauthor=appauthor) / "run"
 
 
 def _base(kind: str, platform_path: object) -> Path:
