@@ -97,9 +97,7 @@ async def open_session(
         await supervisor.stop()
 
 
-def build_server(
-    *, model: str | None = None, offline: bool | None = None, log_file: Path | None = None
-) -> CoderLanguageServer:
+def build_server(*, model: str | None = None, offline: bool | None = None) -> CoderLanguageServer:
     """The language server with everything behind it; ``model`` and ``offline`` win over all settings."""
     from coder_lsp.completion.service import CompletionService
     from coder_lsp.config import Config
@@ -122,6 +120,5 @@ def build_server(
         host=host,
         load_settings=loader,
         installed_models=installed_models,
-        log_file=log_file,
     )
     return server

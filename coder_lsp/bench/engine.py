@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from coder_lsp.bench.front import quantiles
+from coder_lsp.bench.figures import megabytes, quantiles
 from coder_lsp.engine import hardware
 from coder_lsp.engine.base import EngineOptions, GenerateRequest
 from coder_lsp.engine.llama import LlamaEngine
@@ -65,7 +65,10 @@ def measure_engine(path: Path, options: BenchOptions = BenchOptions(), note: Not
             "options": asdict(engine.options),
             "reason": engine.reason,
             "load_ms": quantiles(load_ms),
-            "resident_mb": {"loaded": _mb(loaded - before), "after_prompt": _mb(process.memory_info().rss - before)},
+            "resident_mb": {
+                "loaded": megabytes(loaded - before),
+                "after_prompt": megabytes(process.memory_info().rss - before),
+            },
         }
         figures |= _speed(engine, prompt, options, note)
         note("reuse")
@@ -223,7 +226,3 @@ def _cancel_after(
     thread.join()
     reason, free_at = ended[0]
     return reason, (free_at - at) * 1000
-
-
-def _mb(count: int) -> float:
-    return round(count / 1e6, 1)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from coder_lsp.bench.figures import megabytes, quantiles
 from coder_lsp.demo.editor import editor
 from coder_lsp.errors import HostUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from coder_lsp.demo.editor import Editor
 
@@ -51,20 +52,11 @@ async def measure_front(model: str | None = None) -> dict[str, Any]:
         residents.append(_resident_mb(pid))
     return {
         "start_to_initialize_ms": quantiles(starts),
-        "resident_mb": {"at_start": round(residents[0], 1), "after_typing": round(residents[-1], 1)},
+        "resident_mb": {"at_start": residents[0], "after_typing": residents[-1]},
         "keystrokes": len(outside),
         "keystroke_outside_model_ms": quantiles(outside),
         "keystroke_tokens_evaluated": quantiles(evaluated),
     }
-
-
-def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p95 by rank, without interpolation: each is a value that was measured."""
-    ordered = sorted(values)
-    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * q))], 2) for name, q in _QUANTILES.items()}
-
-
-_QUANTILES = {"p50": 0.50, "p95": 0.95}
 
 
 async def _keystrokes(window: Editor, log: Path) -> tuple[list[float], list[float]]:
@@ -110,4 +102,4 @@ async def _server(model: str | None) -> AsyncIterator[tuple[Editor, int, Path]]:
 
 
 def _resident_mb(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / 1e6
+    return megabytes(psutil.Process(pid).memory_info().rss)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coder_lsp.engine.base import EngineOptions, GenerateRequest
+from coder_lsp.engine.base import GenerateRequest
 from coder_lsp.errors import InputError
 from coder_lsp.languages import PLAIN, by_path
 from coder_lsp.prompt.builder import PromptBuilder
@@ -20,7 +21,6 @@ from coder_lsp.types import FimRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from coder_lsp.engine.llama import LlamaEngine
     from coder_lsp.host.protocol import HostSettings
@@ -73,17 +73,16 @@ def measure_prompts(
 
     :raises InputError: there is not enough code under ``folder``.
     """
-    from pathlib import Path
-
     from coder_lsp.engine.llama import LlamaEngine
 
     places = choose_places(folder, count, seed)
     exact = {variant.name: 0 for variant in VARIANTS}
-    engine = LlamaEngine.load(Path(settings.model_path), replace(settings.engine, sequences=EngineOptions().sequences))
+    engine = LlamaEngine.load(Path(settings.model_path), settings.engine)
     try:
+        builders = {variant.name: _builder(engine, settings, variant) for variant in VARIANTS}
         for number, place in enumerate(places, start=1):
             for variant in VARIANTS:
-                written = _rest_of_line(engine, settings, place, variant)
+                written = _rest_of_line(engine, builders[variant.name], place, variant)
                 exact[variant.name] += written.rstrip() == place.rest.rstrip()
             progress(number, exact)
     finally:
@@ -131,10 +130,13 @@ def _cut(path: str, text: str, chosen: random.Random) -> Place | None:
     return Place(path, before, "\n" + "\n".join(lines[number + 1 :]), line[column:])
 
 
-def _rest_of_line(engine: LlamaEngine, settings: HostSettings, place: Place, variant: Variant) -> str:
+def _builder(engine: LlamaEngine, settings: HostSettings, variant: Variant) -> PromptBuilder:
     config = replace(settings.prompt, anchor_lines=variant.lines or 0)
     template = bind(engine, settings.template, engine.info.architecture)
-    builder = PromptBuilder(engine, template, config, engine.options.context_tokens)
+    return PromptBuilder(engine, template, config, engine.options.context_tokens)
+
+
+def _rest_of_line(engine: LlamaEngine, builder: PromptBuilder, place: Place, variant: Variant) -> str:
     request = FimRequest("bench", place.prefix, place.suffix, path=place.path, max_tokens=_MAX_TOKENS)
     prompt = builder.build(request)
     if variant.lines is None:

@@ -89,7 +89,7 @@ def _holds(cache: TokenCache, previous: Placement, prefix: str, suffix: str, sni
     if not (suffix == previous.suffix if previous.suffix_is_whole else suffix.startswith(previous.suffix)):
         return False
     tail = prefix[previous.anchor :]
-    return tail.count("\n") <= _TAIL_LINES and len(cache.vocabulary.tokenize(tail)) <= _TAIL_TOKENS
+    return tail.count("\n") <= _TAIL_LINES and len(cache.tokenize(tail)) <= _TAIL_TOKENS
 
 
 def _window(cache: TokenCache, config: PromptConfig, prefix: str, previous: Placement | None) -> int:

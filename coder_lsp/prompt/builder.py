@@ -78,7 +78,8 @@ class PromptBuilder:
     def _heal(self, text: str) -> tuple[list[int], bytes]:
         """Tokens of ``text`` without those of its last piece of a word, and the bytes of what was left out."""
         vocabulary = self._cache.vocabulary
-        tokens = vocabulary.tokenize(text)
+        # Remembered since the anchor was checked: the same text is not tokenised twice a keystroke.
+        tokens = list(self._cache.tokenize(text))
         found = _LAST_PIECE.search(text)
         piece_bytes = len(found.group().encode()) if found else 0
         forced = b""

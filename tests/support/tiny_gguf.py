@@ -13,17 +13,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-QWEN_CONTROL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-)
+from coder_lsp.engine.scripted import SPECIAL_TOKENS
+
+QWEN_CONTROL = SPECIAL_TOKENS
 
 # Merges in order, as pairs of the text they join. Enough for tokens of several bytes in ordinary code.
 MERGES = (
