@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coder_lsp import syntax
 from coder_lsp.completion.brackets import scan_before
 from coder_lsp.completion.lines import imports, is_comment, opens_block, opens_bracket, unfinished
 from coder_lsp.completion.stopping import unix
 from coder_lsp.languages import BlockStyle, Language, resolve
+from coder_lsp.syntax import tree as syntax
 from coder_lsp.types import Shape, Trigger
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coder_lsp import syntax
+from coder_lsp.syntax import tree as syntax
 
 
 def at(marked: str) -> tuple[str, int]:
@@ -133,7 +133,7 @@ async def test_threads_may_parse_at_the_same_time():
 
 
 def test_importing_syntax_loads_no_tree_sitter():
-    code = "import sys, coder_lsp.syntax, coder_lsp.completion.shape; sys.exit('tree_sitter' in sys.modules)"
+    code = "import sys, coder_lsp.syntax.tree, coder_lsp.completion.shape; sys.exit('tree_sitter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
