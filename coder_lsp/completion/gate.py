@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from coder_lsp.languages import by_id
+from coder_lsp.workspace.secrets import is_secret
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -25,62 +25,6 @@ logger = logging.getLogger(__name__)
 MAX_FILE_CHARACTERS = 5_000_000
 MAX_LINE_CHARACTERS = 10_000
 """A longer line is minified or data; completing it helps nobody and costs a prompt."""
-
-# Matched against the file's name in lower case.
-_SECRET_NAMES = (
-    ".env*",
-    "*.env",
-    "*.pem",
-    "*.key",
-    "*.p8",
-    "*.p12",
-    "*.pfx",
-    "*.jks",
-    "*.keystore",
-    "*.kdbx",
-    "*.ppk",
-    "*.gpg",
-    "*.pgp",
-    "*.asc",
-    "*.agekey",
-    "*.ovpn",
-    "*.tfvars",
-    "*.tfvars.json",
-    "*.tfstate",
-    "*.tfstate.*",
-    "id_rsa*",
-    "id_dsa*",
-    "id_ecdsa*",
-    "id_ed25519*",
-    ".npmrc",
-    ".yarnrc.yml",
-    ".netrc",
-    "_netrc",
-    ".pypirc",
-    ".pgpass",
-    ".my.cnf",
-    ".boto",
-    ".s3cfg",
-    ".dockercfg",
-    ".git-credentials",
-    ".htpasswd",
-    ".vault-token",
-    ".vault_pass*",
-    "master.key",
-    "shadow",
-    "kubeconfig",
-    "*.kubeconfig",
-    "client_secret*.json",
-    "service-account*.json",
-    "service_account*.json",
-    "*-credentials.json",
-)
-# Code that is merely about secrets (credentials.py) stays completable; data files of these names do not.
-_SECRET_STEMS = ("credentials", "credential", "secrets", "secret", "passwords", "apikeys", "api_keys")
-_DATA_EXTENSIONS = ("", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "csv", "xml", "txt", "properties", "enc")
-# Matched against the end of the whole path.
-_SECRET_PATHS = ("/.aws/config", "/.docker/config.json", "/.kube/config", "/.config/gh/hosts.yml")
-_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".password-store"})
 
 
 @dataclass
@@ -147,20 +91,6 @@ class Gate:
         if _line_length(request.text, request.cursor) > MAX_LINE_CHARACTERS:
             return "line too long"
         return ""
-
-
-def is_secret(path: str) -> bool:
-    """Whether a file by its name holds credentials or keys. Its text must never enter a prompt."""
-    whole = "/" + path.replace("\\", "/").lower().lstrip("/")
-    folders, _, name = whole.rpartition("/")
-    if not name:
-        return False
-    if any(fnmatchcase(name, pattern) for pattern in _SECRET_NAMES) or whole.endswith(_SECRET_PATHS):
-        return True
-    stem, _, extension = name.lstrip(".").partition(".")
-    if stem in _SECRET_STEMS and extension in _DATA_EXTENSIONS:
-        return True
-    return not _SECRET_FOLDERS.isdisjoint(folders.split("/"))
 
 
 def _patterns(lines: tuple[str, ...]) -> GitIgnoreSpec | None:

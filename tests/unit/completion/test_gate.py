@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coder_lsp.completion.gate import Gate, is_secret
+from coder_lsp.completion.gate import Gate
 from coder_lsp.config import CompletionConfig, Config
 from coder_lsp.types import CompletionRequest
+from coder_lsp.workspace.secrets import is_secret
 
 
 def gate(**completion) -> Gate:
