@@ -27,12 +27,12 @@ WINDOW_CHARACTERS = 24_000
 """With a place given, parse this much around it, three quarters of it before: ~3 ms for Python, ~6 for C++."""
 LIMIT_MS = 40.0
 
-_FUNCTION = re.compile(
+FUNCTION_NODE = re.compile(
     r"(?:^|_)(?:function|method|constructor|destructor|lambda|closure|arrow_function|func_literal|subroutine|procedure)"
     r"(?:_(?:definition|declaration|item|statement|expression|literal|spec|def|body_declaration))?$|^(?:singleton_method|"
     r"anonymous_function|local_function_statement|init_declaration|task_declaration)$"
 )
-_CLASS = re.compile(
+CLASS_NODE = re.compile(
     r"^(?:class|struct|interface|enum|trait|impl|union|module|namespace|protocol|contract|package|mod)"
     r"(?:_(?:definition|declaration|item|specifier|statement|spec|body_declaration))?$|"
     r"^(?:object|record|type)_(?:definition|declaration|item|spec)$"
@@ -269,9 +269,9 @@ def _indentation(tree: SyntaxTree, node: Node) -> int:
 
 
 def _kind(node_type: str) -> str:
-    if _FUNCTION.search(node_type):
+    if FUNCTION_NODE.search(node_type):
         return "function"
-    if _CLASS.search(node_type):
+    if CLASS_NODE.search(node_type):
         return "class"
     return "block" if _BLOCK.search(node_type) else ""
 

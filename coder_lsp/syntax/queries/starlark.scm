@@ -1,0 +1,2 @@
+; What Starlark kept of an older Python grammar.
+(module (expression_statement (assignment left: (identifier) @name) @constant))
