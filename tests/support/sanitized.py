@@ -1,16 +1,17 @@
-"""Runs tests with a native module that was built with sanitizers, in place of the installed one.
+"""Runs tests with native modules that were built with sanitizers, in place of the installed ones.
 
     cmake -S native -B build/sanitize -G Ninja -DCODER_LSP_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
     cmake --build build/sanitize
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \\
         ASAN_OPTIONS=detect_leaks=0 python tests/support/sanitized.py build/sanitize tests/native
 
-Leaks are not looked for: Python keeps what it keeps. The module in the build folder finds libllama through the library
+Leaks are not looked for: Python keeps what it keeps. The modules in the build folder find libllama through the library
 path, which this sets by starting itself anew.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-NAME = "coder_lsp.engine._native"
+NAMES = ("coder_lsp.engine._native", "coder_lsp.retrieval._bm25")
 
 
 def main() -> int:
@@ -30,17 +31,21 @@ def main() -> int:
     if libraries not in os.environ.get("LD_LIBRARY_PATH", ""):
         os.environ["LD_LIBRARY_PATH"] = libraries
         os.execv(sys.executable, [sys.executable, *sys.argv])
-    (path,) = Path(folder).glob("_native*.so")
-    import coder_lsp.engine
+    for name in NAMES:
+        load(name, Path(folder))
+    return int(pytest.main(arguments))
 
-    spec = importlib.util.spec_from_file_location(NAME, path)
+
+def load(name: str, folder: Path) -> None:
+    package, _, module_name = name.rpartition(".")
+    (path,) = folder.glob(f"{module_name}*.so")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[NAME] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
-    coder_lsp.engine._native = module  # type: ignore[attr-defined]
-    return int(pytest.main(arguments))
+    setattr(importlib.import_module(package), module_name, module)
 
 
 if __name__ == "__main__":
