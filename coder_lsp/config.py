@@ -74,6 +74,33 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
+class ContextConfig:
+    """Which files of the workspace may be shown to the model while another one is edited."""
+
+    enabled: bool = field(
+        default=True, metadata={"doc": "Index the workspace and show its code to the model.", "narrows": {"to": False}}
+    )
+    exclude: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "doc": "gitignore-style patterns, on top of the ignore files; matching files are never indexed.",
+            "narrows": "adds",
+        },
+    )
+    max_files: int = field(
+        default=50_000, metadata={"doc": "Files indexed of one folder, at most.", "least": 1, "most": 1_000_000}
+    )
+    watch: str = field(
+        default="auto",
+        metadata={
+            "doc": "How changes on disk are noticed: by the system's events, by looking again and again (network drives), "
+            "or not at all.",
+            "choices": ("auto", "events", "poll", "off"),
+        },
+    )
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """How the model is loaded. Zero: by the machine."""
 
@@ -123,5 +150,6 @@ class Config:
     )
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     host: HostConfig = field(default_factory=HostConfig)

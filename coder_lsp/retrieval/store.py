@@ -1,0 +1,327 @@
+"""The durable truth of the index: what is known of the files of one root, in its database.
+
+Holds, for each indexed file, its text, terms, chunks, definitions and imports, and the stamp (size, time, digest) that
+says whether the disk has gone on; and the files that were refused, so that a warm start does not read them again.
+Everything about one file is replaced in one transaction. Raises :class:`~coder_lsp.retrieval.database.StoreError` and
+nothing else. What to index and when is the indexer's business.
+
+One connection writes, on one thread at a time; a second one only reads and serves the event loop meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from coder_lsp.retrieval.database import (
+    Fault,
+    StoreError,
+    database_parts,
+    delete_database,
+    fault_of,
+    open_database,
+    open_reader,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from coder_lsp.retrieval.database import Database
+
+T = TypeVar("T")
+
+_ROWS_A_FETCH = 200
+
+# A row of `symbols` or `imports` is numbered by its file and its place in it. The rows of one file lie together that
+# way and are found and deleted by range, with no second index.
+_SHIFT = 20
+_MOST_ROWS = 1 << _SHIFT
+
+# One row, so that the interpreter lock is let go and taken back once and not for every definition: while another
+# thread computes, each taking back costs up to a switch interval.
+_DEFINITIONS = f"""
+SELECT json_group_array(json_array(f.path, s.name, s.kind, s.parent, s.signature, s.doc, s.start_line, s.end_line))
+FROM json_each(?1) AS n
+JOIN symbols AS s ON s.id IN (SELECT id FROM symbols WHERE name = n.value ORDER BY id LIMIT ?2)
+JOIN files AS f ON f.id = s.id >> {_SHIFT}
+"""  # noqa: S608  # the number of bits, not input
+
+
+SymbolRow = tuple[str, str, str, str, str, int, int]
+"""name, kind, parent, signature, doc, start_line, end_line"""
+ImportRow = tuple[str, int, int, str, str]
+"""module, level, line, names and aliases in JSON"""
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Everything that is kept of one file."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    digest: bytes
+    language: str
+    package: str
+    lines: int
+    chunks: bytes
+    terms: bytes
+    text: bytes
+    """zlib"""
+    symbols: tuple[SymbolRow, ...]
+    imports: tuple[ImportRow, ...]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What is loaded of a file when a session begins."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    digest: bytes
+    language: str
+    package: str
+    lines: int
+    chunks: bytes
+    terms: bytes
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that was read and refused."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    reason: str
+
+
+class Store:
+    """An open database. ``replaced`` is why the one before it had to go, empty if it did not."""
+
+    def __init__(self, database: Database) -> None:
+        self.path = database.path
+        self.replaced = database.replaced
+        self._writer = database.writer
+        self._reader = database.reader
+        self._reading = threading.Lock()
+        self._closed = False
+        self._checking: sqlite3.Connection | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, root: Path, made_by: str) -> Store:
+        """The store of a root; StoreError (unwritable or busy) if there can be none."""
+        return cls(open_database(path, root=root, made_by=made_by))
+
+    # -- what the indexing thread does
+
+    def load(self) -> Iterator[StoredFile]:
+        """All files in the order of their ids, without their texts."""
+        query = """
+            SELECT f.path, f.size_bytes, f.mtime_ns, f.digest, f.language, f.package, f.lines, t.chunks, t.terms
+            FROM files AS f JOIN terms AS t ON t.file = f.id ORDER BY f.id
+        """
+        with self._faults(writing=False):
+            cursor = self._writer.execute(query)
+            while rows := cursor.fetchmany(_ROWS_A_FETCH):
+                for row in rows:
+                    yield StoredFile(*row)
+
+    def load_skipped(self) -> list[SkippedFile]:
+        with self._faults(writing=False):
+            rows = self._writer.execute("SELECT path, size_bytes, mtime_ns, reason FROM skipped").fetchall()
+            return [SkippedFile(*row) for row in rows]
+
+    def write(
+        self,
+        records: Sequence[FileRecord] = (),
+        *,
+        skipped: Sequence[SkippedFile] = (),
+        stamps: Sequence[tuple[str, int, int]] = (),
+        removed: Collection[str] = (),
+    ) -> None:
+        """All or nothing of it, in one transaction. ``stamps`` are (path, size_bytes, mtime_ns) of unchanged files."""
+
+        def statements(run: sqlite3.Connection) -> None:
+            for path in [*removed, *(file.path for file in skipped)]:
+                self._delete_file(run, path)
+            run.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?)", map(_skipped_row, skipped))
+            run.executemany(
+                "UPDATE files SET size_bytes = ?2, mtime_ns = ?3 WHERE path = ?1",
+                stamps,
+            )
+            for record in records:
+                self._replace_file(run, record)
+
+        with self._faults(writing=True):
+            self._transaction(statements)
+
+    def is_sound(self) -> bool:
+        """Read the whole file once; False if its structure is not what it must be.
+
+        On a connection of its own, so that other threads go on; ``close`` ends it early.
+        """
+        try:
+            with self._faults(writing=False), contextlib.closing(open_reader(self.path)) as connection:
+                self._checking = connection
+                try:
+                    return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+                finally:
+                    self._checking = None
+        except StoreError as error:
+            return error.fault is not Fault.DAMAGED
+
+    def close(self) -> None:
+        """Later calls raise StoreError (unwritable)."""
+        checking = self._checking
+        if checking:
+            with contextlib.suppress(sqlite3.Error):
+                checking.interrupt()
+        with self._reading:
+            self._closed = True
+            self._reader.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._writer.close()
+
+    def delete(self) -> None:
+        """Close and remove the file, so that the next ``open`` makes a new one."""
+        self.close()
+        with contextlib.suppress(OSError):
+            delete_database(self.path)
+
+    # -- what any thread may ask
+
+    def definitions(self, names: Collection[str], *, limit: int) -> list[tuple[str, SymbolRow]]:
+        """(path, symbol) of the definitions that have one of the names, at most ``limit`` a name."""
+        row = self._read(lambda run: run.execute(_DEFINITIONS, (json.dumps(list(names)), limit)).fetchone())
+        return [(path, tuple(symbol)) for path, *symbol in json.loads(row[0])]
+
+    def definitions_in(self, path: str) -> list[SymbolRow]:
+        query = f"""
+            SELECT name, kind, parent, signature, doc, start_line, end_line FROM symbols
+            WHERE id BETWEEN (SELECT id << {_SHIFT} FROM files WHERE path = ?1)
+                         AND (SELECT (id + 1 << {_SHIFT}) - 1 FROM files WHERE path = ?1)
+            ORDER BY id
+        """  # noqa: S608  # the number of bits, not input
+        return self._read(lambda run: run.execute(query, (path,)).fetchall())
+
+    def imports_in(self, path: str) -> list[ImportRow]:
+        query = f"""
+            SELECT module, level, line, names, aliases FROM imports
+            WHERE id BETWEEN (SELECT id << {_SHIFT} FROM files WHERE path = ?1)
+                         AND (SELECT (id + 1 << {_SHIFT}) - 1 FROM files WHERE path = ?1)
+            ORDER BY id
+        """  # noqa: S608  # the number of bits, not input
+        return self._read(lambda run: run.execute(query, (path,)).fetchall())
+
+    def text(self, path: str) -> bytes | None:
+        """The compressed text of a file, None if it is not here."""
+        query = "SELECT text FROM texts WHERE file = (SELECT id FROM files WHERE path = ?)"
+        row = self._read(lambda run: run.execute(query, (path,)).fetchone())
+        return row[0] if row else None
+
+    def file(self, path: str) -> StoredFile | None:
+        query = """
+            SELECT f.path, f.size_bytes, f.mtime_ns, f.digest, f.language, f.package, f.lines, t.chunks, t.terms
+            FROM files AS f JOIN terms AS t ON t.file = f.id WHERE f.path = ?
+        """
+        row = self._read(lambda run: run.execute(query, (path,)).fetchone())
+        return StoredFile(*row) if row else None
+
+    def counts(self) -> dict[str, int]:
+        """Rows of the tables that a user may ask about."""
+        query = "SELECT (SELECT count(*) FROM symbols), (SELECT count(*) FROM imports), (SELECT count(*) FROM skipped)"
+        symbols, imports, skipped = self._read(lambda run: run.execute(query).fetchone())
+        return {"symbols": symbols, "imports": imports, "skipped": skipped}
+
+    def size_bytes(self) -> int:
+        total = 0
+        for part in database_parts(self.path):
+            with contextlib.suppress(OSError):
+                total += part.stat().st_size
+        return total
+
+    # -- how
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        with self._reading, self._faults(writing=False):
+            return query(self._reader)
+
+    def _transaction(self, statements: Callable[[sqlite3.Connection], None]) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            statements(self._writer)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled back already.
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def _replace_file(self, run: sqlite3.Connection, record: FileRecord) -> None:
+        run.execute(
+            """
+            INSERT INTO files (path, size_bytes, mtime_ns, digest, language, package, lines)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (path) DO UPDATE SET size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns,
+                digest = excluded.digest, language = excluded.language, package = excluded.package,
+                lines = excluded.lines
+            """,
+            (
+                record.path,
+                record.size_bytes,
+                record.mtime_ns,
+                record.digest,
+                record.language,
+                record.package,
+                record.lines,
+            ),
+        )
+        (file,) = run.execute("SELECT id FROM files WHERE path = ?", (record.path,)).fetchone()
+        first = file << _SHIFT
+        self._delete_rows(run, file)
+        run.execute("DELETE FROM skipped WHERE path = ?", (record.path,))
+        run.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (file, record.chunks, record.terms))
+        run.execute("INSERT OR REPLACE INTO texts VALUES (?, ?)", (file, record.text))
+        run.executemany(
+            "INSERT INTO symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(first + number, *symbol) for number, symbol in enumerate(record.symbols[:_MOST_ROWS])],
+        )
+        run.executemany(
+            "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?)",
+            [(first + number, *imported) for number, imported in enumerate(record.imports[:_MOST_ROWS])],
+        )
+
+    def _delete_file(self, run: sqlite3.Connection, path: str) -> None:
+        run.execute("DELETE FROM skipped WHERE path = ?", (path,))
+        row = run.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
+        if row:
+            self._delete_rows(run, row[0])
+            run.execute("DELETE FROM terms WHERE file = ?", row)
+            run.execute("DELETE FROM texts WHERE file = ?", row)
+            run.execute("DELETE FROM files WHERE id = ?", row)
+
+    def _delete_rows(self, run: sqlite3.Connection, file: int) -> None:
+        rows = (file << _SHIFT, (file + 1 << _SHIFT) - 1)
+        run.execute("DELETE FROM symbols WHERE id BETWEEN ? AND ?", rows)
+        run.execute("DELETE FROM imports WHERE id BETWEEN ? AND ?", rows)
+
+    @contextlib.contextmanager
+    def _faults(self, *, writing: bool) -> Iterator[None]:
+        if self._closed:
+            raise StoreError(Fault.UNWRITABLE, f"{self.path} is closed")
+        try:
+            yield
+        # ValueError and TypeError: damaged JSON or a column of the wrong type.
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise fault_of(error, self.path, writing=writing) from error
+
+
+def _skipped_row(file: SkippedFile) -> tuple[str, int, int, str]:
+    return (file.path, file.size_bytes, file.mtime_ns, file.reason)
