@@ -45,10 +45,18 @@ class Shape(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Snippet:
-    """A piece of another file for the prompt. ``path`` is relative to the workspace root, with ``/``."""
+    """A piece of another file for the prompt. ``path`` is relative to the workspace root, with ``/``.
+
+    ``text`` has the lines out of ``[start_line, end_line)``, counted from 0, that are worth showing. ``score`` says
+    which snippets to keep where not all fit, ``source`` why this one is here.
+    """
 
     path: str
-    text: str
+    text: str = field(repr=False)
+    start_line: int = 0
+    end_line: int = 0
+    source: str = ""
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,10 @@ class FimResult:
     tokens: TokenCounts = field(default_factory=TokenCounts)
     timings_ms: dict[str, float] = field(default_factory=dict)
     logprobs: tuple[float, ...] = ()
+    context_tokens: int = 0
+    """Tokens of other files in the prompt, headers included."""
+    snippets: tuple[int, ...] = ()
+    """Which of the request's snippets the model saw, in full or in part."""
 
 
 class TextSink(Protocol):
@@ -139,6 +151,14 @@ class CompletionRequest:
     max_tokens: int | None = None
 
 
+class ContextSource(Protocol):
+    """Who knows the other files of a workspace (``retrieval.session``)."""
+
+    def context(self, request: CompletionRequest, budget: int) -> tuple[Snippet, ...]:
+        """What of them to show for a place, about ``budget`` tokens of it. Quick, and never raises."""
+        ...
+
+
 @dataclass(frozen=True)
 class Suggestion:
     """Text to put in place of ``[start, end)``, code point offsets into the request's text."""
@@ -157,6 +177,8 @@ class CompletionOutcome:
     shape: Shape = Shape.LINE
     result: FimResult | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    snippets: tuple[Snippet, ...] = ()
+    """What of other files was sent along; ``result.snippets`` says which of them the model saw."""
 
 
 class HostState(str, enum.Enum):
@@ -179,3 +201,22 @@ class HostStatus:
     engine: str = ""
     progress: float | None = None
     message: str = ""
+
+
+class IndexState(str, enum.Enum):
+    """What the index of the workspace is doing."""
+
+    OFF = "off"
+    """Switched off, or no folder is open."""
+    INDEXING = "indexing"
+    READY = "ready"
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """``files`` can be searched now; ``done`` of ``total`` files of the latest run of reading are read."""
+
+    state: IndexState = IndexState.OFF
+    files: int = 0
+    done: int = 0
+    total: int = 0
