@@ -177,6 +177,43 @@ class LlamaEngine:
         self.session.close()
 
 
+class LlamaVocabulary:
+    """The vocabulary of a GGUF file without its weights: for counting tokens where nothing is generated."""
+
+    def __init__(self, vocabulary: _native.Vocabulary, architecture: str) -> None:
+        self._vocabulary = vocabulary
+        self.architecture = architecture
+
+    @classmethod
+    def load(cls, path: Path) -> LlamaVocabulary:
+        """Half a second and some 50 MB, whatever the size of the model.
+
+        :raises EngineVersionError, ModelNotFound, ModelCorrupt, ModelUnsupported: as :meth:`LlamaEngine.load`.
+        """
+        load_native()
+        from coder_lsp.engine import _native as native
+
+        facts = native.inspect_gguf(str(path))
+        return cls(native.load_vocabulary(str(path)), facts.architecture)
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._vocabulary.tokenize(_encodable(text))
+
+    def special(self, text: str) -> int | None:
+        return self._vocabulary.special(_encodable(text))
+
+    def token_bytes(self, token: int) -> bytes:
+        return self._vocabulary.token_bytes(token)
+
+    @property
+    def bos(self) -> int | None:
+        return self._vocabulary.bos
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset(self._vocabulary.end_tokens)
+
+
 @dataclass(frozen=True)
 class MemoryNeed:
     """Bytes a model will take, estimated from its header before it is loaded."""

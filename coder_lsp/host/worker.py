@@ -93,6 +93,8 @@ class ModelWorker:
             tokens=generation.tokens,
             timings_ms={stage: round(ms, 3) for stage, ms in timings.items()},
             logprobs=generation.logprobs,
+            context_tokens=len(prompt.block.tokens),
+            snippets=prompt.block.used,
         )
 
     def close(self) -> None:

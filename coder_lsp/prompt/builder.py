@@ -10,19 +10,19 @@ without any healing is worse than an ordinary one (docs/log.md).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coder_lsp.errors import ContextOverflow
-from coder_lsp.languages import by_id
 from coder_lsp.prompt.anchor import Placement, place
-from coder_lsp.prompt.templates import BoundTemplate, Control, Piece, Slot, Text
+from coder_lsp.prompt.block import BlockWriter, ContextBlock, filled
+from coder_lsp.prompt.templates import BoundTemplate, Control, Piece, Slot
 from coder_lsp.prompt.tokens import TokenCache
 
 if TYPE_CHECKING:
     from coder_lsp.config import PromptConfig
     from coder_lsp.engine.base import Vocabulary
-    from coder_lsp.types import FimRequest, Snippet
+    from coder_lsp.types import FimRequest
 
 
 _LAST_PIECE = re.compile(r"[ \t]?_?[^\W_]*\Z")
@@ -38,6 +38,7 @@ class Prompt:
     forced: bytes
     stop_tokens: frozenset[int]
     placement: Placement
+    block: ContextBlock = field(default_factory=ContextBlock)
 
 
 class PromptBuilder:
@@ -47,6 +48,7 @@ class PromptBuilder:
         self, vocabulary: Vocabulary, template: BoundTemplate, config: PromptConfig, context_tokens: int
     ) -> None:
         self._cache = TokenCache(vocabulary)
+        self._blocks = BlockWriter(self._cache, template)
         self._template = template
         self._config = config
         self._context_tokens = context_tokens
@@ -56,12 +58,12 @@ class PromptBuilder:
 
         :raises ContextOverflow: prompt and answer do not fit a sequence even with the budgets as configured.
         """
-        snippets = self._within_budget(request)
+        block = self._blocks.write(request, self._config.context_tokens)
         suffix = request.suffix if self._template.fills_middle else ""
-        placement = place(self._cache, self._config, request.prefix, suffix, snippets=snippets, previous=previous)
+        placement = place(self._cache, self._config, request.prefix, suffix, snippets=block.snippets, previous=previous)
         fixed: list[int] = []
         for piece in self._template.template.layout:
-            fixed.extend(self._evaluate(piece, request, placement))
+            fixed.extend(self._evaluate(piece, request, placement, block))
         tail, forced = self._heal(placement.tail(request.prefix))
         if not fixed and not tail:
             # A plain model at the very start of a file without a BOS token has nothing to continue.
@@ -73,7 +75,7 @@ class PromptBuilder:
                 f"but a sequence holds {self._context_tokens}",
                 hint="lower prompt.prefix_tokens, or raise engine.context_tokens",
             )
-        return Prompt(tokens, forced, self._template.stop_tokens, placement)
+        return Prompt(tokens, forced, self._template.stop_tokens, placement, block)
 
     def _heal(self, text: str) -> tuple[list[int], bytes]:
         """Tokens of ``text`` without those of its last piece of a word, and the bytes of what was left out."""
@@ -89,22 +91,9 @@ class PromptBuilder:
             forced = vocabulary.token_bytes(tokens.pop()) + forced
         return tokens, forced
 
-    def _within_budget(self, request: FimRequest) -> tuple[Snippet, ...]:
-        """The first snippets whose tokens, headers included, fit the context budget."""
-        if not self._template.takes_snippets_as_files:
-            return ()
-        used = 0
-        kept: list[Snippet] = []
-        for snippet in request.snippets:
-            cost = sum(len(self._piece(piece, request, snippet)) for piece in self._template.template.snippet)
-            if used + cost > self._config.context_tokens:
-                continue
-            used += cost
-            kept.append(snippet)
-        return tuple(kept)
-
-    def _evaluate(self, piece: Piece, request: FimRequest, placement: Placement) -> tuple[int, ...]:
-        template = self._template.template
+    def _evaluate(
+        self, piece: Piece, request: FimRequest, placement: Placement, block: ContextBlock
+    ) -> tuple[int, ...]:
         if piece is Slot.BOS:
             bos = self._cache.vocabulary.bos
             return () if bos is None else (bos,)
@@ -113,32 +102,7 @@ class PromptBuilder:
         if piece is Slot.SUFFIX:
             return self._cache.tokenize(placement.suffix) if placement.suffix else ()
         if piece is Slot.CONTEXT:
-            if not placement.snippets:
-                return ()
-            ids: list[int] = []
-            for part in template.repository:
-                ids.extend(self._piece(part, request, None))
-            for snippet in placement.snippets:
-                for part in template.snippet:
-                    ids.extend(self._piece(part, request, snippet))
-            for part in template.current:
-                ids.extend(self._piece(part, request, None))
-            return tuple(ids)
-        return self._piece(piece, request, None)
-
-    def _piece(self, piece: Piece, request: FimRequest, snippet: Snippet | None) -> tuple[int, ...]:
+            return block.tokens
         if isinstance(piece, Control):
             return (self._template.ids[piece],)
-        assert isinstance(piece, Text)
-        text = piece.form.format(
-            repository=request.repository or "repository",
-            path=snippet.path if snippet else request.path,
-            text=snippet.text.rstrip("\n") if snippet else "",
-            comment=_comment(request.language),
-        )
-        return self._cache.tokenize(text)
-
-
-def _comment(language: str) -> str:
-    """What begins a comment line, which heads every file in DeepSeek-Coder's format; ``#`` where there is none."""
-    return next(iter(by_id(language).line_comments), "#")
+        return self._cache.tokenize(filled(piece, request))

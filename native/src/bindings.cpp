@@ -14,6 +14,7 @@
 
 #include "faults.h"
 #include "gguf_file.h"
+#include "loading.h"
 #include "raw_peer.h"
 #include "session.h"
 #include "text_stream.h"
@@ -192,6 +193,26 @@ NB_MODULE(_native, m) {
         .def_ro("prefill_ms", &Generation::prefill_ms)
         .def_ro("decode_ms", &Generation::decode_ms)
         .def_ro("sequence", &Generation::sequence);
+
+    nb::class_<Vocabulary>(m, "Vocabulary", "Text to tokens and back, without weights.")
+        .def(
+            "tokenize",
+            [](const Vocabulary& self, std::string_view text) {
+                const nb::gil_scoped_release no_gil;
+                return self.tokenize(text);
+            },
+            "text"_a)
+        .def("special", &Vocabulary::special, "text"_a)
+        .def(
+            "token_bytes",
+            [](const Vocabulary& self, llama_token token) {
+                self.check(token);
+                return as_bytes(self.bytes(token));
+            },
+            "token"_a)
+        .def_prop_ro("bos", &Vocabulary::bos)
+        .def_prop_ro("end_tokens", &Vocabulary::end_tokens);
+    m.def("load_vocabulary", &load_vocabulary, "path"_a, nb::call_guard<nb::gil_scoped_release>());
 
     nb::class_<Session>(m, "Session", "One loaded model. Calls from several threads take turns.")
         .def(nb::new_(&load), "options"_a, "progress"_a.none() = nb::none())

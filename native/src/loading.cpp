@@ -66,6 +66,7 @@ std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progre
     params.n_gpu_layers = 0;
     params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
     params.use_extra_bufts = options.repack;
+    params.vocab_only = options.vocabulary_only;
     // Text is tokenised in pieces, in the middle of prompts: a space put before each piece would change it.
     llama_model_kv_override overrides[2] = {};
     overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_BOOL;
@@ -106,6 +107,20 @@ std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progre
                     "choose a code completion model");
     }
     return model;
+}
+
+std::shared_ptr<Vocabulary> load_vocabulary(const std::string& path) {
+    LoadOptions options;
+    options.path = path;
+    options.vocabulary_only = true;
+    // The vocabulary lives in the model: whoever holds the one keeps the other.
+    struct Owner {
+        std::shared_ptr<llama_model> model;
+        Vocabulary vocabulary;
+    };
+    const std::shared_ptr<llama_model> model = load_model(options, {});
+    const auto owner = std::make_shared<Owner>(Owner{model, Vocabulary(llama_model_get_vocab(model.get()), path)});
+    return {owner, &owner->vocabulary};
 }
 
 ContextOwner make_context(llama_model* model, const LoadOptions& options, ggml_abort_callback abort, void* data) {

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "vocabulary.h"
+
 namespace coder_lsp {
 
 struct LoadOptions {
@@ -23,8 +25,9 @@ struct LoadOptions {
     std::uint32_t slice_tokens = 128;                  // prompt tokens in one graph
     std::vector<std::pair<std::string, float>> loras;  // path of a GGUF adapter, scale
     bool use_mmap = true;
-    bool flash_attention = true;  // a quantised cache needs it
-    bool repack = true;           // let ggml rearrange weights for this CPU while loading
+    bool flash_attention = true;   // a quantised cache needs it
+    bool repack = true;            // let ggml rearrange weights for this CPU while loading
+    bool vocabulary_only = false;  // no weights: text to tokens and back
 };
 
 // Receives 0.0-1.0; false: give up loading.
@@ -35,6 +38,9 @@ using ContextOwner = std::unique_ptr<llama_context, void (*)(llama_context*)>;
 // Throws Fault for options that make no sense, and for a file that is no decoder model or cannot be loaded. What
 // `progress` throws passes through.
 std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progress& progress);
+
+// The vocabulary of a model file without its weights. Throws as load_model() does.
+std::shared_ptr<Vocabulary> load_vocabulary(const std::string& path);
 
 // A context with separate cells for each sequence and with the adapters applied. Throws Fault out_of_memory, or
 // unsupported for an adapter of another model.
