@@ -93,9 +93,9 @@ class ContextConfig:
     watch: str = field(
         default="auto",
         metadata={
-            "doc": "How changes on disk are noticed: by the system's events, by looking again and again (network drives), "
-            "or not at all.",
-            "choices": ("auto", "events", "poll", "off"),
+            "doc": "How changes on disk are noticed: auto is by events where the file system has them, poll by looking "
+            "every two seconds (a network drive that is not known for one), off not at all.",
+            "choices": ("auto", "poll", "off"),
         },
     )
 

@@ -22,7 +22,7 @@ from coder_lsp.errors import CoderLspError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "index.sqlite3"
 APPLICATION_ID = 0x434C5350
 """"CLSP": what tells our databases from others."""

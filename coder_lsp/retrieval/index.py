@@ -37,7 +37,7 @@ T = TypeVar("T")
 DEFINITIONS_A_NAME = 32
 """A name that is declared more often says little; ``main`` and ``__init__`` are in every second file."""
 
-_TEXTS_KEPT = 64
+_TEXTS_KEPT = 128
 _FILES_A_LOAD = 500
 _GIVE_WAY_S = 0.05
 
@@ -145,15 +145,15 @@ class Index:
                         found.setdefault(name, []).append((file, definition_of(row)))
         return found
 
-    def definitions_in(self, file: int) -> list[Definition]:
-        """All of one file, by line."""
+    def definitions_in(self, file: int, *, parent: str | None = None) -> list[Definition]:
+        """All of one file, by line; with ``parent``, only what is declared right inside of it."""
         known, record = self._look_up(file)
         if known is None:
             return []
         if record is None:
-            rows = self._ask(known.root, lambda store: store.definitions_in(known.path)) or []
+            rows = self._ask(known.root, lambda store: store.definitions_in(known.path, parent)) or []
         else:
-            rows = list(record.symbols)
+            rows = [row for row in record.symbols if parent is None or row[2] == parent]
         return [definition_of(row) for row in rows]
 
     def imports(self, file: int) -> list[Import]:
@@ -176,7 +176,7 @@ class Index:
         if kept is None or kept[0] is not known:
             packed = record.text if record else self._ask(known.root, lambda store: store.text(known.path))
             try:
-                kept = (known, lines_of(packed) if packed is not None else [])
+                kept = (known, lines_of(packed, known.lines) if packed is not None else [])
             except ValueError:
                 self._report_damage(known.root)
                 return []

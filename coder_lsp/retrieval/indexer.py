@@ -48,6 +48,7 @@ SMALL = 32
 _BATCH = 16
 _COMMIT_S = 0.2
 _RETRY_S = 1.0
+_CHECKER_S = 1.0
 _RESULTS_WAITING = 64
 """Readings that wait to be committed before the workers have to wait: some 20 kB each."""
 _MOST_WORKERS = 4
@@ -63,7 +64,7 @@ class Indexer:
         exclude: Sequence[str] = (),
         max_files: int = MAX_FILES,
         workers: int | None = None,
-        watch: bool = True,
+        watch: str = "auto",
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_notice: Callable[[str], None] = lambda _: None,
         job: Callable[[Folder, Item], Reading] = read_file,
@@ -94,6 +95,7 @@ class Indexer:
         self._in_pool: dict[tuple[Path, str], _Batch] = {}
         self._documents: dict[Path, str] = {}
         self._watcher: Watcher | None = None
+        self._checker: threading.Thread | None = None
         self._said: set[str] = set()
         self._commit_at = 0.0
         self._unchecked: set[Path] = set()
@@ -157,6 +159,9 @@ class Indexer:
                 self._watcher.stop()
             for state in self._roots.values():
                 self._guarded(state.close)
+            if self._checker:
+                # Closing its store has ended what it does; a thread left behind keeps the C++ modules from going.
+                self._checker.join(_CHECKER_S)
             self._inbox.end()
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -227,7 +232,7 @@ class Indexer:
             else:
                 self._begin_root(folder)
         self._loaded.set()
-        if self._watching and folders:
+        if self._watching != "off" and folders:
             self._guarded(partial(self._watch, list(folders.values())))
         for root in folders:
             self._begin_scan(root)
@@ -284,7 +289,8 @@ class Indexer:
                 if store and not store.is_sound():
                     self._inbox.post(Urgency.NEWS, self._rebuild, root, store)
 
-        threading.Thread(target=look, name="index check", daemon=True).start()
+        self._checker = threading.Thread(target=look, name="index check", daemon=True)
+        self._checker.start()
 
     def _locate(self, path: Path) -> tuple[RootIndex, str] | None:
         """The root a file belongs to, the innermost one, and its path there."""
@@ -300,7 +306,10 @@ class Indexer:
         from coder_lsp.workspace.watch import Watcher
 
         self._watcher = Watcher(
-            folders, lambda changes: self._inbox.post(Urgency.NEWS, self._changed, changes), on_fallback=self._notice
+            folders,
+            lambda changes: self._inbox.post(Urgency.NEWS, self._changed, changes),
+            events=self._watching != "poll",
+            on_fallback=self._notice,
         )
         self._watcher.start()
 

@@ -69,7 +69,8 @@ class Source(Protocol):
 class Watcher:
     """Watches folders from :meth:`start` to :meth:`stop`.
 
-    ``on_fallback`` gets a sentence for the user when changes are noticed late, because they have to be looked for.
+    Without ``events`` changes are looked for. ``on_fallback`` gets a sentence for the user when they have to be, though
+    nobody asked for it.
     """
 
     def __init__(
@@ -79,18 +80,24 @@ class Watcher:
         *,
         debounce_ms: float = 50,
         poll_ms: float = 2000,
+        events: bool = True,
         on_fallback: Callable[[str], None] = logger.warning,
     ) -> None:
         self._folders = list(folders)
         self._on_change = on_change
         self._on_fallback = on_fallback
         self._poll_ms = poll_ms
+        self._events = events
         self._reports = Reports(self._folders, debounce_ms / 1000)
         self._sources: list[tuple[Source, list[Folder]]] = []
         self._thread = threading.Thread(target=self._run, name="coder-lsp watch", daemon=True)
 
     def start(self) -> None:
         """Begin. Every change after this returns is reported; a folder that is not there yet is waited for."""
+        if not self._events:
+            self._poll(self._folders)
+            self._thread.start()
+            return
         by_kind: dict[str, list[Folder]] = {}
         for folder in self._folders:
             by_kind.setdefault(network_file_system(folder.root), []).append(folder)
@@ -142,11 +149,12 @@ class Watcher:
         for folder in folders:
             self._reports.anything(folder)  # what happened in between was seen by nobody
 
-    def _poll(self, folders: list[Folder], why: str) -> None:
+    def _poll(self, folders: list[Folder], why: str = "") -> None:
         poller = Poller(folders, self._reports, interval_s=self._poll_ms / 1000)
         self._sources.append((poller, folders))
         poller.start()
-        self._on_fallback(f"{why}. Looking for changes every {self._poll_ms / 1000:g} seconds instead.")
+        if why:
+            self._on_fallback(f"{why}. Looking for changes every {self._poll_ms / 1000:g} seconds instead.")
 
 
 class Reports:

@@ -68,7 +68,7 @@ def begin():
 def built(root):
     """What an index has of a root once it is settled, with the database of this home."""
     notices = []
-    indexer = Indexer([root], watch=False, workers=2, on_notice=notices.append)
+    indexer = Indexer([root], watch="off", workers=2, on_notice=notices.append)
     indexer.start()
     assert indexer.wait_settled(PATIENCE_S)
     found = contents(indexer.index)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 from coder_lsp.retrieval.store import FileRecord
 
 
@@ -16,10 +14,10 @@ def record(path, text="def f():\n    pass\n", *, names=("f",), terms=b"terms", m
         digest=text.encode()[:16],
         language="python",
         package="",
-        lines=text.count("\n"),
+        lines=text.count("\n") + 1,
         chunks=b"",
         terms=terms,
-        text=zlib.compress(text.encode()),
+        text=text.encode(),
         symbols=tuple((name, "function", "", f"def {name}():", "", at, at + 2) for at, name in enumerate(names)),
         imports=tuple((module, 0, at, '["a"]', "[]") for at, module in enumerate(modules)),
     )

@@ -30,7 +30,7 @@ class Session:
 
     def __init__(self, roots, **options):
         self.progress, self.notices = [], []
-        options = {"workers": 2, "watch": False, **options}
+        options = {"workers": 2, "watch": "off", **options}
         self.indexer = Indexer(roots, on_progress=self.progress.append, on_notice=self.notices.append, **options)
         self.index = self.indexer.index
         self.indexer.start()
@@ -151,7 +151,7 @@ def test_a_file_rewritten_within_the_clocks_grain_is_read_again(start, root):
 def test_a_thousand_operations_leave_what_a_fresh_index_has(start, fresh, root, seed):
     """Created, changed, deleted, renamed, moved, ignored, opened and closed, while the watcher watches."""
     make(root, 60, seed)
-    session = start(root, watch=True).settle()
+    session = start(root, watch="auto").settle()
     hands = Hands(root, seed, session.indexer)
     hands.work(1000)
     expected = fresh(root, overlays=hands.overlays)
@@ -185,7 +185,7 @@ def test_a_touched_file_is_there_at_once(start, root):
 
 
 def test_the_watcher_tells_of_a_save(start, root):
-    session = start(make(root, 40), watch=True).settle()
+    session = start(make(root, 40), watch="auto").settle()
     (root / "saved.py").write_text("def freshly_saved():\n    return unheard_of\n")
     deadline = time.monotonic() + PATIENCE_S
     while session.found("unheard_of") != ["saved.py"]:
@@ -264,7 +264,7 @@ def test_a_root_inside_another_takes_its_files(start, fresh, root):
 
 def test_two_sessions_share_a_root(start, fresh, root):
     make(root, 150)
-    one, two = start(root, watch=True), start(root, watch=True)
+    one, two = start(root, watch="auto"), start(root, watch="auto")
     assert contents(one.settle().index) == contents(two.settle().index) == fresh(root)
     Hands(root, seed=9).work(100)
     expected = fresh(root)

@@ -538,3 +538,20 @@ def test_a_network_drive_is_polled(root, monkeypatch):
         watcher.stop()
     why = "root is on a network drive (nfs4), which does not report changes."
     assert told == [f"{why} Looking for changes every 0.05 seconds instead."]
+
+
+def test_a_user_who_wants_no_events_gets_changes_by_looking_and_no_remark(tmp_path):
+    remarks, seen, came = [], [], threading.Event()
+
+    def changed(changes):
+        seen.extend(changes.paths)
+        came.set()
+
+    watcher = Watcher([Folder(tmp_path)], changed, poll_ms=20, events=False, on_fallback=remarks.append)
+    watcher.start()
+    try:
+        (tmp_path / "new.py").write_text("x = 1\n")
+        assert came.wait(20)
+    finally:
+        watcher.stop()
+    assert (seen, remarks) == (["new.py"], [])
