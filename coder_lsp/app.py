@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from coder_lsp.config import Config
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.server.server import CoderLanguageServer
-    from coder_lsp.types import HostStatus
+    from coder_lsp.types import HostStatus, IndexStatus
 
 logger = logging.getLogger(__name__)
 
@@ -79,21 +79,33 @@ def host_settings(config: Config) -> HostSettings:
     )
 
 
+INDEX_SECONDS = 60.0
+"""How long a command waits for the index of a folder that was never indexed; what is there by then is used."""
+
+
 @asynccontextmanager
 async def open_session(
-    config: Config, on_status: Callable[[HostStatus], None] = lambda _: None
+    config: Config, on_status: Callable[[HostStatus], None] = lambda _: None, *, roots: Sequence[Path] = ()
 ) -> AsyncIterator[CompletionService]:
     """A completion service over a real host, for commands: the same path an editor's request takes.
+
+    The folders ``roots`` are indexed first; without any the model sees the document alone.
 
     :raises ModelError: before anything starts, when the model is not there.
     """
     from coder_lsp.completion.service import CompletionService
     from coder_lsp.host.supervisor import HostSupervisor
+    from coder_lsp.retrieval.session import WorkspaceSession
 
     supervisor = HostSupervisor(host_settings(config), on_status)
+    workspace = WorkspaceSession()
     try:
-        yield CompletionService(supervisor, config)
+        workspace.configure(config)
+        workspace.set_roots(roots)
+        await workspace.wait_settled(INDEX_SECONDS)
+        yield CompletionService(supervisor, config, workspace)
     finally:
+        await workspace.stop()
         await supervisor.stop()
 
 
@@ -103,10 +115,20 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
     from coder_lsp.config import Config
     from coder_lsp.host.selected import SelectedHost
     from coder_lsp.models.store import InstalledModel, installed
+    from coder_lsp.retrieval.session import WorkspaceSession
     from coder_lsp.server.server import CoderLanguageServer
+    from coder_lsp.types import IndexState
 
     def report(status: HostStatus) -> None:
         server.host_changed(status)
+
+    def report_index(status: IndexStatus) -> None:
+        if status.state is IndexState.READY:
+            completions.workspace_read()
+        server.index_changed(status)
+
+    def notice(text: str) -> None:
+        server.index_notice(text)
 
     def loader(*, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> Loaded:
         return load_settings(model=model, offline=offline, editor=editor, workspace_roots=workspace_roots)
@@ -115,10 +137,13 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
         return [found.name for found in installed() if isinstance(found, InstalledModel)]
 
     host = SelectedHost(host_settings, report)
+    workspace = WorkspaceSession(on_status=report_index, on_notice=notice)
+    completions = CompletionService(host, Config(), workspace)
     server = CoderLanguageServer(
-        completions=CompletionService(host, Config()),
+        completions=completions,
         host=host,
         load_settings=loader,
         installed_models=installed_models,
+        workspace=workspace,
     )
     return server

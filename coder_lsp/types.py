@@ -158,6 +158,10 @@ class ContextSource(Protocol):
         """What of them to show for a place, about ``budget`` tokens of it. Quick, and never raises."""
         ...
 
+    def holds(self, snippets: tuple[Snippet, ...]) -> bool:
+        """Whether the files still say what these snippets show."""
+        ...
+
 
 @dataclass(frozen=True)
 class Suggestion:

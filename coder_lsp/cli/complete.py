@@ -12,6 +12,8 @@ import click
 from coder_lsp.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coder_lsp.config import Config
     from coder_lsp.types import CompletionOutcome, CompletionRequest
 
@@ -30,6 +32,7 @@ _MAX_FILE_BYTES = 16 * 1024 * 1024
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--max-tokens", type=click.IntRange(1, 4096), help="Most tokens to generate.")
 @click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option("--no-context", is_flag=True, help="Show the model this file alone, no other files of the workspace.")
 @click.option("--offline", is_flag=True, help="Forbid any use of the network.")
 def complete(
     file: Path,
@@ -40,18 +43,23 @@ def complete(
     as_json: bool,
     max_tokens: int | None,
     model: str | None,
+    no_context: bool,
     offline: bool,
 ) -> None:
     """Complete FILE at a place and print what would be shown as ghost text.
 
-    The model runs in the host process that editors use too; one is started if none is there.
+    The model runs in the host process that editors use too; one is started if none is there. Other files of the
+    repository (or of --root) are indexed and shown to the model, as in an editor.
     """
     from coder_lsp.app import load_config
     from coder_lsp.cli.console import emit_json
 
     request = request_for(file, line, column, root=root, max_tokens=max_tokens)
     config = load_config(model=model, offline=offline or None)
-    outcome = asyncio.run(_complete(config, request))
+    # A folder that is no repository and was not named may be a whole home.
+    known = request.root and (root is not None or (Path(request.root) / ".git").exists())
+    roots = [Path(request.root)] if known and not no_context else []
+    outcome = asyncio.run(_complete(config, request, roots))
     if as_json:
         emit_json(as_dict(outcome, request))
     elif outcome.suggestions:
@@ -117,14 +125,24 @@ def as_dict(outcome: CompletionOutcome, request: CompletionRequest) -> dict[str,
         "engine": result.engine if result else "",
         "finish_reason": result.finish_reason.value if result else "",
         "timings_ms": {**(result.timings_ms if result else {}), **outcome.timings_ms},
-        "tokens": asdict(result.tokens) if result else {},
+        "tokens": {**asdict(result.tokens), "context": result.context_tokens} if result else {},
+        "snippets": [
+            {
+                "path": snippet.path,
+                "start_line": snippet.start_line,
+                "end_line": snippet.end_line,
+                "source": snippet.source,
+                "score": snippet.score,
+            }
+            for snippet in (outcome.snippets[number] for number in (result.snippets if result else ()))
+        ],
     }
 
 
-async def _complete(config: Config, request: CompletionRequest) -> CompletionOutcome:
+async def _complete(config: Config, request: CompletionRequest, roots: Sequence[Path]) -> CompletionOutcome:
     from coder_lsp.app import open_session
 
-    async with open_session(config) as service:
+    async with open_session(config, roots=roots) as service:
         return await service.complete(request)
 
 

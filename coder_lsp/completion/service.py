@@ -12,6 +12,7 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from coder_lsp.completion.context import FrozenContext
 from coder_lsp.completion.gate import Gate
 from coder_lsp.completion.postprocess import StopRule, examine
 from coder_lsp.completion.shape import decide_shape
@@ -20,7 +21,7 @@ from coder_lsp.types import CompletionOutcome, FimRequest, FinishReason, Shape, 
 
 if TYPE_CHECKING:
     from coder_lsp.config import Config
-    from coder_lsp.types import CompletionRequest, FimBackend
+    from coder_lsp.types import CompletionRequest, ContextSource, FimBackend, Snippet
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,14 @@ _TRUNCATED = (FinishReason.LENGTH, FinishReason.DEADLINE)
 
 
 class CompletionService:
-    """Suggestions for one window, over any :class:`~coder_lsp.types.FimBackend`. Lives on one event loop."""
+    """Suggestions for one window, over any :class:`~coder_lsp.types.FimBackend`. Lives on one event loop.
 
-    def __init__(self, backend: FimBackend, config: Config) -> None:
+    ``context`` knows the workspace; without one the model sees the document alone.
+    """
+
+    def __init__(self, backend: FimBackend, config: Config, context: ContextSource | None = None) -> None:
         self._backend = backend
+        self._context = FrozenContext(context) if context is not None else None
         self._config = config
         self._gate = Gate(config)
         self._newest: asyncio.Task[CompletionOutcome] | None = None
@@ -45,6 +50,13 @@ class CompletionService:
         """Go by new settings from the next request on."""
         self._config = config
         self._gate.configure(config)
+        if self._context is not None:
+            self._context.forget()
+
+    def workspace_read(self) -> None:
+        """The workspace was only partly known until now; look again at what is shown of it."""
+        if self._context is not None:
+            self._context.look_again()
 
     def pause(self, scope: str | None, on: bool) -> None:
         """Stop (``on``) or resume suggestions: everywhere (None), in a language (its id), in a document (its URI)."""
@@ -89,14 +101,16 @@ class CompletionService:
         )
         before, after = _around(request)
         rule = StopRule(before, after, language, decision.shape)
-        fim = self._fim_request(request, before, after, language.id, decision.shape)
+        shaped = time.perf_counter()
+        snippets = self._snippets(request)
+        fim = self._fim_request(request, before, after, language.id, decision.shape, snippets=snippets)
 
         asked = time.perf_counter()
         result = await self._backend.complete(fim, rule.feed)
         answered = time.perf_counter()
 
         if result.finish_reason is FinishReason.CANCELLED:
-            return CompletionOutcome(reason="cancelled", shape=decision.shape, result=result)
+            return CompletionOutcome(reason="cancelled", shape=decision.shape, result=result, snippets=snippets)
         verdict = examine(
             result.text, before, after, language, decision.shape, truncated=result.finish_reason in _TRUNCATED
         )
@@ -112,11 +126,28 @@ class CompletionService:
             reason=verdict.reason,
             shape=decision.shape,
             result=result,
-            timings_ms={"front": round(outside * 1000, 3), "host": round((answered - asked) * 1000, 3)},
+            timings_ms={
+                "front": round(outside * 1000, 3),
+                "context": round((asked - shaped) * 1000, 3),
+                "host": round((answered - asked) * 1000, 3),
+            },
+            snippets=snippets,
         )
 
+    def _snippets(self, request: CompletionRequest) -> tuple[Snippet, ...]:
+        if self._context is None or not self._config.context.enabled:
+            return ()
+        return self._context.block(request, self._config.prompt.context_tokens)
+
     def _fim_request(
-        self, request: CompletionRequest, before: str, after: str, language: str, shape: Shape
+        self,
+        request: CompletionRequest,
+        before: str,
+        after: str,
+        language: str,
+        shape: Shape,
+        *,
+        snippets: tuple[Snippet, ...],
     ) -> FimRequest:
         config = self._config.completion
         automatic = request.trigger is Trigger.AUTOMATIC
@@ -129,6 +160,7 @@ class CompletionService:
             language=language,
             path=request.path,
             repository=PurePath(request.root).name,
+            snippets=snippets,
             max_tokens=request.max_tokens or default_tokens,
             deadline_ms=config.automatic_deadline_ms if automatic else config.invoked_deadline_ms,
         )

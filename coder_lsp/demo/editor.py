@@ -138,6 +138,11 @@ class Editor:
             )
         )
 
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the server last said of itself in :data:`STATUS`; empty before it said anything."""
+        return self._status
+
     async def ready(self) -> str:
         """Wait until the model is loaded; returns the engine's name.
 

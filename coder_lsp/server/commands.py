@@ -16,12 +16,12 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from coder_lsp.errors import CoderLspError
 from coder_lsp.server.convert import ACCEPTED
-from coder_lsp.server.status import in_one_line
+from coder_lsp.server.status import in_one_line, index_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from coder_lsp.server.ports import Completions, Host, InstalledModels
+    from coder_lsp.server.ports import Completions, Host, InstalledModels, Workspace
     from coder_lsp.server.server import CoderLanguageServer
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,18 @@ class Commands:
     """Registers itself with the server; every method answers one command."""
 
     def __init__(
-        self, server: CoderLanguageServer, completions: Completions, host: Host, installed_models: InstalledModels
+        self,
+        server: CoderLanguageServer,
+        completions: Completions,
+        host: Host,
+        installed_models: InstalledModels,
+        workspace: Workspace | None = None,
     ) -> None:
         self._server = server
         self._completions = completions
         self._host = host
         self._installed_models = installed_models
+        self._workspace = workspace
         for name, handler in {
             "coder-lsp.restart": self.restart,
             "coder-lsp.pause": self.pause,
@@ -105,6 +111,8 @@ class Commands:
             logger.info("no word from the host: %s", type(error).__name__)
         return {
             **self._server.status.current(),
+            # What was last notified may be a few files behind.
+            **({"index": index_figures(self._workspace.status)} if self._workspace else {}),
             "paused": None in paused,
             "pausedScopes": sorted(scope for scope in paused if scope is not None),
             "host": host,

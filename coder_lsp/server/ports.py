@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.config import Config
     from coder_lsp.errors import ConfigError
-    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus
+    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus, IndexStatus
 
 
 class Completions(Protocol):
@@ -53,6 +53,33 @@ class Host(Protocol):
         """Let go of the host; it is shared and ends by itself."""
 
     async def info(self) -> Mapping[str, Any]: ...
+
+
+class Workspace(Protocol):
+    """The files of the open folders and what the editor makes of them (``retrieval.session``).
+
+    Paths are absolute, lines are counted from 0 and ranges half-open. Every call returns at once. Changes of ``status``
+    reach :meth:`coder_lsp.server.server.CoderLanguageServer.index_changed`.
+    """
+
+    @property
+    def status(self) -> IndexStatus: ...
+
+    def configure(self, config: Config, /) -> None:
+        """Go by new settings; nothing is read before the first ones."""
+
+    def set_roots(self, roots: Sequence[Path], /) -> None: ...
+
+    def opened(self, path: Path, text: str, /) -> None: ...
+
+    def changed(self, path: Path, text: str, start_line: int, old_end_line: int, end_line: int, /) -> None:
+        """Lines ``[start_line, old_end_line)`` became ``[start_line, end_line)`` of ``text``."""
+
+    def saved(self, path: Path, /) -> None: ...
+
+    def closed(self, path: Path, /) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class LoadedSettings(Protocol):

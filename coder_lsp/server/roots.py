@@ -30,18 +30,24 @@ class WorkspaceRoots:
     def paths(self) -> tuple[Path, ...]:
         return tuple(self._folders.values())
 
+    @property
+    def name(self) -> str:
+        """What to call them all."""
+        names = [path.name or str(path) for path in self._folders.values()]
+        return names[0] if len(names) == 1 else f"{len(names)} folders"
+
     def change(self, *, added: Iterable[str] = (), removed: Iterable[str] = ()) -> None:
         """Add and remove folders by URI; what is no folder of this machine is passed over."""
         for uri in removed:
             self._folders.pop(_key(uri), None)
         for uri in added:
-            path = _path(uri)
+            path = path_of(uri)
             if path is not None:
                 self._folders[_key(uri)] = path
 
     def locate(self, uri: str) -> Location:
         """The deepest folder that contains a document, and its path in it."""
-        path = _path(uri)
+        path = path_of(uri)
         if path is None:
             return Location()
         around = [root for root in self._folders.values() if path.is_relative_to(root)]
@@ -51,7 +57,8 @@ class WorkspaceRoots:
         return Location(path=path.relative_to(root).as_posix(), root=str(root))
 
 
-def _path(uri: str) -> Path | None:
+def path_of(uri: str) -> Path | None:
+    """The path of a ``file:`` URI, None for any other."""
     try:
         text = to_fs_path(uri)
     except ValueError:

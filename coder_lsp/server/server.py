@@ -25,19 +25,20 @@ from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
 from coder_lsp.server.handlers import CompletionHandlers
 from coder_lsp.server.parent import watch_process
-from coder_lsp.server.progress import LoadingProgress
+from coder_lsp.server.progress import IndexingProgress, LoadingProgress, WorkDone
 from coder_lsp.server.protocol import CoderProtocol, is_parse_error
 from coder_lsp.server.roots import WorkspaceRoots
 from coder_lsp.server.settings import SECTION, Settings
 from coder_lsp.server.status import StatusBoard
 from coder_lsp.server.sync import TextSync
+from coder_lsp.server.workspace import WorkspaceFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from coder_lsp.server.ports import Completions, Host, InstalledModels, SettingsLoader
-    from coder_lsp.types import HostStatus
+    from coder_lsp.server.ports import Completions, Host, InstalledModels, SettingsLoader, Workspace
+    from coder_lsp.types import HostStatus, IndexStatus
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ _STOP_SECONDS = 3.0
 class CoderLanguageServer(LanguageServer):
     """Construct it inside a running event loop or before one; :func:`coder_lsp.server.transport.run` drives it.
 
-    ``host`` reports its changes through :meth:`host_changed`. ``log_file`` is what ``coder-lsp.showLog`` opens.
+    ``host`` reports its changes through :meth:`host_changed`, ``workspace`` through :meth:`index_changed`; without one
+    no other file is looked at. ``log_file`` is what ``coder-lsp.showLog`` opens.
     """
 
     protocol: CoderProtocol
@@ -62,6 +64,7 @@ class CoderLanguageServer(LanguageServer):
         host: Host,
         load_settings: SettingsLoader,
         installed_models: InstalledModels = tuple,
+        workspace: Workspace | None = None,
         log_file: Path | None = None,
     ) -> None:
         super().__init__(
@@ -76,11 +79,14 @@ class CoderLanguageServer(LanguageServer):
         self.roots = WorkspaceRoots()
         self.documents = DocumentStore()
         self.notebooks = NotebookStore(self.documents)
-        self.sync = TextSync(self.documents, self.notebooks)
-        self.status = StatusBoard(self, LoadingProgress(self, self.spawn))
-        self.settings = Settings(self, completions, host, load_settings)
+        self.sync = TextSync(self.documents, self.notebooks, WorkspaceFeed(workspace, self.documents))
+        shown = WorkDone(self)
+        loading = LoadingProgress(shown, self.spawn)
+        self.status = StatusBoard(self, loading, IndexingProgress(shown, self.spawn, lambda: self.roots.name))
+        self.settings = Settings(self, completions, host, load_settings, workspace)
         self.completion_handlers = CompletionHandlers(self, completions)
         self._host = host
+        self._workspace = workspace
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit_status: int | None = None
@@ -88,11 +94,13 @@ class CoderLanguageServer(LanguageServer):
         self._begun = False
         self._closed = False
         self._unwatch: Callable[[], None] | None = None
-        Commands(self, completions, host, installed_models)
+        Commands(self, completions, host, installed_models, workspace)
         self._handle(lsp.INITIALIZE, self._on_initialize)
         self._handle(lsp.INITIALIZED, self._on_initialized)
         self._handle(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, self._on_configuration)
+        self._handle(lsp.TEXT_DOCUMENT_DID_SAVE, self.sync.did_save, lsp.SaveOptions(include_text=False))
         self._handle(lsp.NOTEBOOK_DOCUMENT_DID_SAVE, _nothing_to_do)
+        self._handle(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, _nothing_to_do)
 
     def host_changed(self, status: HostStatus) -> None:
         """Take a new status of the model host; from any thread, in the order of the calls."""
@@ -104,6 +112,14 @@ class CoderLanguageServer(LanguageServer):
             self.status.host_changed(status)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.status.host_changed, status)
+
+    def index_changed(self, status: IndexStatus) -> None:
+        """Take a new status of the workspace's index; on the event loop."""
+        self.status.index_changed(status)
+
+    def index_notice(self, message: str) -> None:
+        """Show what the user should know about the index; the workspace says each thing once."""
+        self.show(lsp.MessageType.Warning, f"coder-lsp: {message}")
 
     def folders_changed(self, event: lsp.WorkspaceFoldersChangeEvent) -> None:
         self.roots.change(
@@ -144,7 +160,7 @@ class CoderLanguageServer(LanguageServer):
         return self._exit_status
 
     async def close(self) -> None:
-        """Stop completions and let go of the host; once, whoever asks."""
+        """Stop completions, end the index and let go of the host; once, whoever asks."""
         if self._closed:
             return
         self._closed = True
@@ -155,10 +171,10 @@ class CoderLanguageServer(LanguageServer):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1.0)
-        try:
-            await asyncio.wait_for(self._host.stop(), _STOP_SECONDS)
-        except (CoderLspError, OSError, asyncio.TimeoutError) as error:
-            logger.warning("the host was not let go of in good order: %s", type(error).__name__)
+        stops = [self._stopped("the host", self._host.stop())]
+        if self._workspace is not None:
+            stops.append(self._stopped("the workspace", self._workspace.stop()))
+        await asyncio.gather(*stops)
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """The hook for everything that fails inside pygls; a glitch is for the log, not for the user."""
@@ -175,6 +191,14 @@ class CoderLanguageServer(LanguageServer):
         frames = traceback.extract_tb(error.__traceback__)[-3:]
         where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
         logger.error("%s failed: %s at %s", what, type(error).__name__, where or "?")
+
+    async def _stopped(self, what: str, stop: Coroutine[Any, Any, None]) -> None:
+        try:
+            await asyncio.wait_for(stop, _STOP_SECONDS)
+        except (CoderLspError, OSError, asyncio.TimeoutError) as error:
+            logger.warning("%s did not stop in good order: %s", what, type(error).__name__)
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not keep the session from ending)
+            self.log_fault(f"stopping {what}", error)
 
     def _handle(self, method: str, handler: Callable[..., Any], options: Any = None) -> None:
         """Register a handler; as a partial, because pygls puts attributes on it and a bound method takes none."""
@@ -223,6 +247,9 @@ class CoderLanguageServer(LanguageServer):
     async def _refresh_settings(self, pushed: Any = None) -> None:
         before = self.settings.config
         await self.settings.refresh(pushed)
+        if self._workspace is not None:
+            # Only now: a folder's own settings say what in it may be read.
+            self._workspace.set_roots(self.roots.paths)
         if self.settings.config != before:
             self.start_host()
 
@@ -257,5 +284,5 @@ class CoderLanguageServer(LanguageServer):
             logger.warning("the editor refused registration: code %d", error.code)
 
 
-def _nothing_to_do(_: lsp.DidSaveNotebookDocumentParams) -> None:
-    """A saved notebook has the text it had."""
+def _nothing_to_do(_: Any) -> None:
+    """A saved notebook has the text it had; files are watched by the workspace itself."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coder_lsp.config import Config
-    from coder_lsp.server.ports import Completions, Host, LoadedSettings, SettingsLoader
+    from coder_lsp.server.ports import Completions, Host, LoadedSettings, SettingsLoader, Workspace
     from coder_lsp.server.server import CoderLanguageServer
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,18 @@ _PULL_SECONDS = 5.0
 class Settings:
     """The current :class:`Config` and how it came about. ``known`` is set once settings were applied."""
 
-    def __init__(self, server: CoderLanguageServer, completions: Completions, host: Host, load: SettingsLoader) -> None:
+    def __init__(
+        self,
+        server: CoderLanguageServer,
+        completions: Completions,
+        host: Host,
+        load: SettingsLoader,
+        workspace: Workspace | None = None,
+    ) -> None:
         self._server = server
         self._completions = completions
         self._host = host
+        self._workspace = workspace
         self._load = load
         self._editor: Mapping[str, Any] | None = None
         self._chosen_model: str | None = None
@@ -125,6 +133,8 @@ class Settings:
     def _take(self, config: Config) -> None:
         self.config = config
         self._completions.configure(config)
+        if self._workspace is not None:
+            self._workspace.configure(config)
         logger.info("settings applied: model=%s enabled=%s", config.model, config.completion.enabled)
 
     def _show_faults(self, loaded: LoadedSettings) -> None:

@@ -1,4 +1,4 @@
-"""What the user is told of the model host: status notifications always, a message once.
+"""What the user is told of the model host and the index: status notifications always, a message once.
 
 A failure shows one message with its next step; until something changes (the host gets ready, settings or model
 change, a restart is asked for) any other failure is in the status and the log only. Repeating it at every keystroke
@@ -8,36 +8,44 @@ would be worse than silence.
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types as lsp
 
 from coder_lsp.errors import CoderLspError, HostCrashed
-from coder_lsp.types import HostState, HostStatus
+from coder_lsp.types import HostState, HostStatus, IndexStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from coder_lsp.server.progress import LoadingProgress
+    from coder_lsp.server.progress import IndexingProgress, LoadingProgress
     from coder_lsp.server.server import CoderLanguageServer
 
 logger = logging.getLogger(__name__)
 
 STATUS = "coder-lsp/status"
 """Notification to the client: ``state`` (a :class:`HostState`, or ``paused``), ``model``, ``engine``, ``message``,
-``progress`` (0.0 to 1.0 while loading, else null).
+``progress`` (0.0 to 1.0 while loading, else null), and ``index``: its ``state`` (an :class:`IndexState`), the ``files``
+that can be searched and the ``pending`` ones that are still to be read.
 """
 PAUSED = "paused"
+
+_INDEX_SECONDS = 1.0
+"""How often figures of the index are worth a notification; a new state always is."""
 
 
 class StatusBoard:
     """The latest status and who has to hear of it. Silent until :meth:`open`: nothing may go out earlier."""
 
-    def __init__(self, server: CoderLanguageServer, progress: LoadingProgress) -> None:
+    def __init__(self, server: CoderLanguageServer, loading: LoadingProgress, indexing: IndexingProgress) -> None:
         self._server = server
-        self._progress = progress
+        self._loading = loading
+        self._indexing = indexing
         self._host = HostStatus(HostState.STOPPED)
+        self._index = IndexStatus()
+        self._index_told_at = 0.0
         self._failure = ""
         self._told = False
         self._open = False
@@ -59,10 +67,20 @@ class StatusBoard:
         if status.state in {HostState.READY, HostState.GENERATING}:
             self.fresh_start()
         if self._server.client.progress:
-            self._progress.update(status)
+            self._loading.update(status)
         self.publish()
         if status.state is HostState.ERROR:
             self._tell(in_one_line(status.message) or "the model host failed")
+
+    def index_changed(self, status: IndexStatus) -> None:
+        before, self._index = self._index, status
+        if not self._open:
+            return
+        if self._server.client.progress:
+            self._indexing.update(status)
+        if status.state is not before.state or time.monotonic() - self._index_told_at >= _INDEX_SECONDS:
+            self._index_told_at = time.monotonic()
+            self.publish()
 
     def failed(self, error: CoderLspError) -> None:
         """A request or a start came back with an error."""
@@ -113,6 +131,7 @@ class StatusBoard:
             "engine": host.engine,
             "message": message,
             "progress": host.progress,
+            "index": index_figures(self._index),
         }
 
     def publish(self) -> None:
@@ -126,6 +145,11 @@ class StatusBoard:
         if self._open and not self._told:
             self._told = True
             self._server.show(lsp.MessageType.Error, f"coder-lsp: {message}")
+
+
+def index_figures(status: IndexStatus) -> dict[str, Any]:
+    """The ``index`` of a status."""
+    return {"state": status.state.value, "files": status.files, "pending": status.total - status.done}
 
 
 def in_one_line(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Notifications about documents and notebooks, put into the document store.
+"""Notifications about documents and notebooks, put into the document store; the workspace is told of them.
 
 Runs to the end while a message is handled, so that a request behind it in the stream sees its result. What cannot be
 read reaches :meth:`TextSync.lost` instead. Nothing here is logged but URIs.
@@ -17,24 +17,32 @@ if TYPE_CHECKING:
 
     from coder_lsp.documents.notebooks import NotebookStore
     from coder_lsp.documents.store import DocumentStore
+    from coder_lsp.server.workspace import WorkspaceFeed
 
 
 class TextSync:
     """Writes into ``documents`` and ``notebooks``; the only one who does."""
 
-    def __init__(self, documents: DocumentStore, notebooks: NotebookStore) -> None:
+    def __init__(self, documents: DocumentStore, notebooks: NotebookStore, feed: WorkspaceFeed) -> None:
         self._documents = documents
         self._notebooks = notebooks
+        self._feed = feed
 
     def did_open(self, params: lsp.DidOpenTextDocumentParams) -> None:
         self._open([params.text_document])
+        self._feed.opened(params.text_document.uri)
 
     def did_change(self, params: lsp.DidChangeTextDocumentParams) -> None:
         document = params.text_document
-        self._documents.change(document.uri, document.version, convert.edits(params.content_changes))
+        before, edits = self._documents.get(document.uri), convert.edits(params.content_changes)
+        self._documents.change(document.uri, document.version, edits)
+        self._feed.changed(document.uri, before, edits)
+
+    def did_save(self, params: lsp.DidSaveTextDocumentParams) -> None:
+        self._feed.saved(params.text_document.uri)
 
     def did_close(self, params: lsp.DidCloseTextDocumentParams) -> None:
-        self._documents.close(params.text_document.uri)
+        self._close(params.text_document.uri)
 
     def notebook_did_open(self, params: lsp.DidOpenNotebookDocumentParams) -> None:
         self._open(params.cell_text_documents)
@@ -67,12 +75,18 @@ class TextSync:
     def lost(self, method: str, raw_params: Any) -> None:
         """A notification that could not be read. A lost change makes the text of its document unknown."""
         if method == lsp.TEXT_DOCUMENT_DID_CHANGE:
-            self._documents.mark_out_of_step(_dig(raw_params, "textDocument", "uri"))
+            uri = _dig(raw_params, "textDocument", "uri")
+            self._documents.mark_out_of_step(uri)
+            self._feed.closed(uri)
         elif method == lsp.TEXT_DOCUMENT_DID_CLOSE:
-            self._documents.close(_dig(raw_params, "textDocument", "uri"))
+            self._close(_dig(raw_params, "textDocument", "uri"))
         elif method == lsp.NOTEBOOK_DOCUMENT_DID_CHANGE:
             for uri in self._notebooks.cells_of(_dig(raw_params, "notebookDocument", "uri")):
                 self._documents.mark_out_of_step(uri)
+
+    def _close(self, uri: str) -> None:
+        self._documents.close(uri)
+        self._feed.closed(uri)
 
     def _open(self, items: Sequence[lsp.TextDocumentItem]) -> None:
         for item in items:

@@ -26,6 +26,8 @@ from coder_lsp.types import CompletionOutcome, CompletionRequest, HostState, Hos
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from coder_lsp.server.ports import Workspace
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -138,10 +140,14 @@ class ScriptedHost:
         return {"pid": 4711, "model": self.model}
 
 
-def build() -> CoderLanguageServer:
+def build(workspace: Workspace | None = None) -> CoderLanguageServer:
     completions, host = ScriptedCompletions(), ScriptedHost()
     server = CoderLanguageServer(
-        completions=completions, host=host, load_settings=load_settings, installed_models=lambda: ["scripted", "other"]
+        completions=completions,
+        host=host,
+        load_settings=load_settings,
+        installed_models=lambda: ["scripted", "other"],
+        workspace=workspace,
     )
 
     def event(name: str, **details: Any) -> None:

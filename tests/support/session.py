@@ -42,6 +42,16 @@ class Session:
             )
         )
 
+    def replace(self, name: str, text: str) -> None:
+        """A new text for the whole document, not saved."""
+        self._versions[name] += 1
+        self.client.text_document_did_change(
+            lsp.DidChangeTextDocumentParams(
+                lsp.VersionedTextDocumentIdentifier(version=self._versions[name], uri=self.uri(name)),
+                [lsp.TextDocumentContentChangeWholeDocument(text)],
+            )
+        )
+
     def request(self, name: str, line: int, column: int, *, invoked: bool = True):
         """A future of the answer, sent at the next turn of the loop."""
         kind = lsp.InlineCompletionTriggerKind.Invoked if invoked else lsp.InlineCompletionTriggerKind.Automatic
@@ -61,6 +71,17 @@ class Session:
 
         await asyncio.wait_for(wait(), seconds)
 
+    async def indexed(self, seconds: float = 60) -> int:
+        """Wait for the workspace to be indexed, if it is not; how many files there are."""
+
+        async def wait() -> int:
+            while not self.statuses or self.statuses[-1]["index"].state != "ready":
+                self.status_changed.clear()
+                await self.status_changed.wait()
+            return self.statuses[-1]["index"].files
+
+        return await asyncio.wait_for(wait(), seconds)
+
     async def ghost(self, name: str, line: int, column: int, *, invoked: bool = True) -> str:
         """The first suggestion's text, empty if there is none."""
         result = await asyncio.wait_for(self.request(name, line, column, invoked=invoked), 120)
@@ -69,14 +90,16 @@ class Session:
 
 
 @asynccontextmanager
-async def session(root: Path, *arguments: str, prefix: tuple[str, ...] = ()):
-    """Start a server over stdio, initialize it, and shut it down in good order."""
+async def session(root: Path, *arguments: str, prefix: tuple[str, ...] = (), settings: dict | None = None):
+    """Start a server over stdio, initialize it with the editor's ``settings``, and shut it down in good order."""
     client = LanguageClient("e2e", "1")
     it = Session(client, root)
 
     @client.feature("coder-lsp/status")
     def _status(params) -> None:
-        it.statuses.append({key: getattr(params, key, None) for key in ("state", "model", "engine", "message")})
+        it.statuses.append(
+            {key: getattr(params, key, None) for key in ("state", "model", "engine", "message", "index")}
+        )
         it.status_changed.set()
 
     @client.feature(lsp.PROGRESS)
@@ -98,6 +121,7 @@ async def session(root: Path, *arguments: str, prefix: tuple[str, ...] = ()):
             lsp.InitializeParams(
                 process_id=None,
                 root_uri=root.as_uri(),
+                initialization_options=settings,
                 workspace_folders=[lsp.WorkspaceFolder(root.as_uri(), root.name)],
                 capabilities=lsp.ClientCapabilities(
                     general=lsp.GeneralClientCapabilities(position_encodings=[lsp.PositionEncodingKind.Utf32]),

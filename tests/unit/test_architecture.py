@@ -132,7 +132,16 @@ def test_importing_the_server_loads_nothing_heavy():
     """It must answer an editor within a second and stay small."""
     program = "import sys, coder_lsp.server.server; print(*sys.modules)"
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=True)
-    heavy = {"torch", "llama_cpp", "coder_lsp.engine._native", "huggingface_hub", "tree_sitter", "numpy", "rich"}
+    heavy = {
+        "torch",
+        "llama_cpp",
+        "coder_lsp.engine._native",
+        "huggingface_hub",
+        "tree_sitter",
+        "numpy",
+        "rich",
+        "watchdog",
+    }
     assert heavy.isdisjoint(done.stdout.split())
 
 

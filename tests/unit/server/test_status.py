@@ -53,10 +53,11 @@ async def test_every_change_of_the_host_is_notified_once() -> None:
         await host(client, "loading", model="m", progress=0.5)
         await host(client, "ready", model="m", engine="llama")
         states = client.all("coder-lsp/status")
+        off = {"state": "off", "files": 0, "pending": 0}
         assert states == [
-            {"state": "stopped", "model": "", "engine": "", "message": "", "progress": None},
-            {"state": "loading", "model": "m", "engine": "", "message": "", "progress": 0.5},
-            {"state": "ready", "model": "m", "engine": "llama", "message": "", "progress": None},
+            {"state": "stopped", "model": "", "engine": "", "message": "", "progress": None, "index": off},
+            {"state": "loading", "model": "m", "engine": "", "message": "", "progress": 0.5, "index": off},
+            {"state": "ready", "model": "m", "engine": "llama", "message": "", "progress": None, "index": off},
         ]
 
 
