@@ -25,13 +25,18 @@ VERBS = {
     "serve": "Run the language server for an editor.",
     "host": "Run the model host, which the server starts by itself.",
     "complete": "Complete FILE at a place and print what would be shown as ghost text.",
+    "context": "Print what of other files a model would see at a place of FILE.",
+    "index": "Index a folder, by the rules and into the database that editors use.",
     "demo": "Complete several places of a bundled project with the real model.",
     "models": "List, pull, add, verify, remove and choose models.",
     "bench": "Measure speed and memory.",
+    "eval": "Measure on tasks with a known answer.",
     "doctor": "Check the installation and say how to fix what is wrong.",
     "version": "Print the versions of coder-lsp and what it runs on.",
 }
 """Every verb with what ``--help`` says about it."""
+_MODULES = {"eval": "evaluate"}
+"""Verbs that no module is called after: it would be named like a builtin."""
 
 
 class VerbGroup(click.Group):
@@ -43,7 +48,7 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"coder_lsp.cli.{cmd_name}")
+        module = importlib.import_module(f"coder_lsp.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
