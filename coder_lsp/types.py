@@ -57,6 +57,8 @@ class Snippet:
     end_line: int = 0
     source: str = ""
     score: float = 0.0
+    line_scores: tuple[float, ...] = ()
+    """The same for each line of ``text``; without them lines go from the end."""
 
 
 @dataclass(frozen=True)

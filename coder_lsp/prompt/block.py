@@ -1,7 +1,7 @@
 """The part of a prompt that shows other files: which snippets fit, and their tokens, exactly.
 
-The front ranks snippets and estimates; here they are cut by the model's own tokens, headers included. What matters
-least (``score``) goes first, line by line from its end; the order in which the rest is shown stays the given one.
+The front ranks lines and estimates; here they are cut by the model's own tokens, headers included. What matters least
+goes first; the order in which the rest is shown stays the given one.
 """
 
 from __future__ import annotations
@@ -70,36 +70,43 @@ class BlockWriter:
         return "".join([*parts, plain.decode("utf-8", "replace")])
 
     def _fitted(self, request: FimRequest, budget: int) -> ContextBlock:
-        """Whole snippets by score, the first that does not fit cut; then exactly, by lines off the least."""
-        by_score = sorted(range(len(request.snippets)), key=lambda number: -request.snippets[number].score)
-        kept: dict[int, list[str]] = {}
-        left = budget
-        for number in by_score:
-            lines = request.snippets[number].text.rstrip("\n").split("\n")
-            costs = [self._cache.count(line + "\n") for line in lines]
-            while lines and sum(costs[: len(lines)]) > left:
-                lines.pop()
-            if lines:
-                kept[number] = lines
-                left -= sum(costs[: len(lines)])
+        """The lines that matter most and fit, by the tokens of each alone; then exactly, without the least of them."""
+        texts = [snippet.text.rstrip("\n").split("\n") for snippet in request.snippets]
+        best_first = sorted(
+            (-_score(snippet, line), number, line)
+            for number, snippet in enumerate(request.snippets)
+            for line in range(len(texts[number]))
+        )
+        kept: list[tuple[int, int]] = []
+        introduced: set[str] = set()
+        left = budget - len(self._ids(request, ()))
+        for _, number, line in best_first:
+            path = request.snippets[number].path
+            cost = self._cache.count(texts[number][line] + "\n")
+            if path not in introduced:
+                cost += self._header_tokens(request, path)
+            if cost <= left:
+                left -= cost
+                introduced.add(path)
+                kept.append((number, line))
         while kept:
-            snippets = tuple(_with(request.snippets[number], kept[number]) for number in sorted(kept))
+            shown: dict[int, list[str]] = {}
+            for number, line in sorted(kept):
+                shown.setdefault(number, []).append(texts[number][line])
+            snippets = tuple(_with(request.snippets[number], lines) for number, lines in shown.items())
             tokens = self._ids(request, snippets)
             if len(tokens) <= budget:
-                return ContextBlock(snippets, tuple(sorted(kept)), tokens)
-            self._shorten(kept, by_score, len(tokens) - budget)
+                return ContextBlock(snippets, tuple(shown), tokens)
+            surplus = len(tokens) - budget
+            while kept and surplus > 0:
+                number, line = kept.pop()
+                surplus -= max(1, self._cache.count(texts[number][line] + "\n"))
         return ContextBlock()
 
-    def _shorten(self, kept: dict[int, list[str]], by_score: Sequence[int], surplus: int) -> None:
-        """Take lines off the ends of the least snippets, as many as ``surplus`` tokens ask for."""
-        for number in reversed(by_score):
-            lines = kept.get(number, [])
-            while lines and surplus > 0:
-                surplus -= max(1, self._cache.count(lines.pop() + "\n"))
-            if not lines:
-                kept.pop(number, None)
-            if surplus <= 0:
-                return
+    def _header_tokens(self, request: FimRequest, path: str) -> int:
+        # The line end after the text is counted with its last line.
+        pieces = self._template.template.snippet
+        return sum(len(self._piece(piece, request, path)) for piece in pieces) - self._cache.count("\n")
 
     def _ids(self, request: FimRequest, snippets: Sequence[Snippet]) -> tuple[int, ...]:
         template = self._template.template
@@ -108,7 +115,7 @@ class BlockWriter:
             ids.extend(self._piece(piece, request))
         # Snippets of one file that follow each other stand under one header.
         for path, group in groupby(snippets, key=lambda snippet: snippet.path):
-            text = "\n".join(snippet.text.rstrip("\n") + "\n" for snippet in group)
+            text = "\n".join(snippet.text.rstrip("\n") for snippet in group)
             for piece in template.snippet:
                 ids.extend(self._piece(piece, request, path, text))
         for piece in template.current:
@@ -130,6 +137,10 @@ def filled(piece: Piece, request: FimRequest, path: str = "", text: str = "") ->
         text=text.rstrip("\n"),
         comment=_comment(request.language),
     )
+
+
+def _score(snippet: Snippet, line: int) -> float:
+    return snippet.line_scores[line] if line < len(snippet.line_scores) else snippet.score
 
 
 def _with(snippet: Snippet, lines: Sequence[str]) -> Snippet:

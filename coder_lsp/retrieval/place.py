@@ -36,6 +36,7 @@ FUNCTION_WEIGHT = 2.0
 """The head of the enclosing function counts for as much as two last lines: it names what is being written."""
 OUTER_WEIGHT = 1.0
 """The head of a class or of another block around it."""
+CALLED_LINES = 3
 NAMES_LINES = 20
 NAMES_DECAY = 0.9
 
@@ -49,6 +50,7 @@ _NAMED_FUNCTION = re.compile(r"\b(?:def|func|fn|function|fun|sub|proc|method|mac
 _NAMED_TYPE = re.compile(
     r"\b(?:class|struct|interface|trait|enum|record|object|protocol|module|namespace|impl(?:<[^>]*>)?)\s+([^\W\d]\w*)"
 )
+_CALLED = re.compile(r"([^\W\d]\w+)\s*\(")
 _CALL_LIKE = re.compile(r"([^\W\d]\w*)\s*(?:<[^<>]*>)?\s*\(")
 _ASSIGNED_FUNCTION = re.compile(r"([^\W\d]\w*)\s*[:=]\s*(?:async\s+)?(?:function\b|\([^()]*\)\s*(?::[^=]+)?=>)")
 
@@ -71,6 +73,8 @@ class Place:
     """BM25 terms and what each counts."""
     names: dict[str, float] = field(repr=False)
     """Identifiers in use before the cursor."""
+    called: frozenset[str] = field(repr=False)
+    """Those with a bracket behind them on the last lines; not the function that is being written."""
     heads: tuple[Head, ...]
     """What encloses the place, the innermost first."""
     known: frozenset[str] = field(repr=False)
@@ -91,6 +95,8 @@ def look(text: str, cursor: int) -> Place:
     for line in reversed(before[-QUERY_LINES:]):
         _add(terms, tokenize(line), weight)
         weight *= LINE_DECAY
+    called = {name for line in before[-CALLED_LINES:] for name in _CALLED.findall(line)}
+    called -= {head.name for head in heads}
     names: dict[str, float] = {}
     weight = 1.0
     for line in reversed(before[-NAMES_LINES:]):
@@ -103,7 +109,7 @@ def look(text: str, cursor: int) -> Place:
             names.update(dict.fromkeys(IDENTIFIER.findall(head.line), 1.0))
     for word in KEYWORDS & names.keys():
         del names[word]
-    return Place(terms, names, heads, frozenset(IDENTIFIER.findall(text)))
+    return Place(terms, names, frozenset(called), heads, frozenset(IDENTIFIER.findall(text)))
 
 
 def enclosing(before: list[str], column: int) -> tuple[Head, ...]:

@@ -1,5 +1,6 @@
-// Python's view of the index: converts values and releases the GIL around everything that takes long. No logic lives
-// here. Strings cross as UTF-8 with lone surrogates kept, so that no string of Python is refused.
+// Python's view of the index and of the choice of passages: converts values and releases the GIL around everything that
+// takes long. No logic lives here. Strings cross as UTF-8 with lone surrogates kept, so that no string of Python is
+// refused.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
@@ -20,6 +21,7 @@
 
 #include "bm25.h"
 #include "packed_terms.h"
+#include "passages.h"
 #include "terms.h"
 
 namespace nb = nanobind;
@@ -131,17 +133,35 @@ Found search(const Bm25Index& index, const Strings& query, std::size_t k, std::o
     return found;
 }
 
+using GivenLines = std::tuple<Strings, std::vector<std::int64_t>, std::vector<double>, std::vector<double>>;
+using Passages = std::vector<std::tuple<std::size_t, std::vector<std::int64_t>, double>>;
+
+Passages choose(std::vector<GivenLines> files, const nb::str& known, double budget, double share, double least) {
+    const std::string known_text = utf8(known);
+    std::vector<CandidateLines> candidates;
+    for (auto& [texts, numbers, weights, costs] : files) {
+        candidates.push_back({utf8_of_all(texts), std::move(numbers), std::move(weights), std::move(costs)});
+    }
+    const nb::gil_scoped_release no_gil;
+    Passages chosen;
+    for (ChosenPassage& passage : choose_passages(candidates, known_text, {budget, share, least})) {
+        chosen.emplace_back(passage.file, std::move(passage.lines), passage.worth);
+    }
+    return chosen;
+}
+
 }  // namespace
 }  // namespace coder_lsp
 
 NB_MODULE(_bm25, m) {
     using namespace coder_lsp;
-    m.doc() = "The BM25 index in C++; use coder_lsp.retrieval.bm25.";
+    m.doc() = "The BM25 index and the choice of passages in C++; use coder_lsp.retrieval.bm25 and passages.";
 
     m.def("tokenize", &tokenize, "text"_a);
     m.def("pack", &pack, "texts"_a);
     m.def("pack_tokens", &pack_tokens, "documents"_a);
     m.def("unpack", &unpack, "packed"_a);
+    m.def("choose_passages", &choose, "files"_a, "known"_a, "budget"_a, "share"_a, "least"_a);
 
     nb::class_<Bm25Index>(m, "Bm25Index")
         .def(

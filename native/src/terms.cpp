@@ -101,23 +101,42 @@ void emit_identifier(std::string_view identifier, const TermSink& sink) {
     if (before != Kind::underscore) emit_word(identifier.substr(begin), identifier, sink);
 }
 
+// Behind the run of letters, digits and underscores that begins at `at`, or behind the one other character there.
+std::size_t run_end(std::string_view text, std::size_t at, Character first) {
+    std::size_t end = at + first.length;
+    if (first.kind == Kind::other) return end;
+    while (end < text.size()) {
+        const Character next = character(text.substr(end));
+        if (next.kind == Kind::other) break;
+        end += next.length;
+    }
+    return end;
+}
+
 }  // namespace
 
 void for_each_term(std::string_view text, const TermSink& sink) {
     std::size_t at = 0;
     while (at < text.size()) {
         const Character first = character(text.substr(at));
-        std::size_t end = at + first.length;
-        if (first.kind != Kind::other) {
-            while (end < text.size()) {
-                const Character next = character(text.substr(end));
-                if (next.kind == Kind::other) break;
-                end += next.length;
-            }
-            if (first.kind != Kind::digit && end - at <= longest_identifier) {
-                emit_identifier(text.substr(at, end - at), sink);
-            }
+        const std::size_t end = run_end(text, at, first);
+        if (first.kind != Kind::other && first.kind != Kind::digit && end - at <= longest_identifier) {
+            emit_identifier(text.substr(at, end - at), sink);
         }
+        at = end;
+    }
+}
+
+void for_each_name(std::string_view text, const TermSink& sink) {
+    std::size_t at = 0;
+    while (at < text.size()) {
+        const Character first = character(text.substr(at));
+        if (first.kind == Kind::other || first.kind == Kind::digit) {
+            at += first.length;
+            continue;
+        }
+        const std::size_t end = run_end(text, at, first);
+        if (end - at > first.length) sink(text.substr(at, end - at));
         at = end;
     }
 }

@@ -19,4 +19,8 @@ using TermSink = std::function<void(std::string_view)>;
 
 void for_each_term(std::string_view text, const TermSink& sink);
 
+// Identifiers as `place.IDENTIFIER` of the package finds them: whole, of two characters and more and any length, and
+// without the digits that a run begins with.
+void for_each_name(std::string_view text, const TermSink& sink);
+
 }  // namespace coder_lsp

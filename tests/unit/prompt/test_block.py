@@ -49,7 +49,7 @@ def test_pieces_of_one_file_stand_under_one_header():
     more = Snippet("lib/a.py", "nine\n", 40, 41, "similar", 0.5)
     _, shown = write([A, more, B], 512)
     assert shown.count("lib/a.py") == 1
-    assert "three\n\nnine\n<|file_sep|>lib/b.py" in shown
+    assert "three\nnine\n<|file_sep|>lib/b.py" in shown
 
 
 def test_what_matters_least_goes_first_and_the_order_stays():
