@@ -16,6 +16,11 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * q))], 2) for name, q in _QUANTILES.items()}
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """The same and the largest."""
+    return {**quantiles(values), "max": round(max(values), 2)}
+
+
 def megabytes(count: int) -> float:
     """Bytes as MB (10⁶), one decimal."""
     return round(count / 1e6, 1)
