@@ -153,8 +153,9 @@ def _settle(indexer: Indexer) -> None:
 
 def _contexts(index: Index, root: Path, choose: random.Random, count: int) -> dict[str, Any]:
     """The block, and the search within it alone, at places in different files."""
-    from coder_lsp.retrieval.context import CHUNKS, assemble
+    from coder_lsp.retrieval.context import assemble
     from coder_lsp.retrieval.place import look
+    from coder_lsp.retrieval.signals import CHUNKS
 
     places = _places(index, root, choose, count + WARM_UP)
     skipped = min(WARM_UP, len(places) // 2)

@@ -93,7 +93,7 @@ def find(request: CompletionRequest, config: Config, folder: Path, budget: int) 
         "tokens": cut.tokens,
         "tokens_by": cutter.name or "estimate",
         "budget": budget,
-        "snippets": [asdict(snippet) for snippet in cut.snippets],
+        "snippets": [_told(snippet) for snippet in cut.snippets],
         "reason": refused or ("" if cut.snippets else f"nothing in {files:,} files has to do with this place"),
         "root": str(folder),
         "files": files,
@@ -132,6 +132,11 @@ def _assemble(index: Index, request: CompletionRequest, budget: int) -> tuple[tu
             snippets = assemble(index, root, request.path, request.text, request.cursor, budget=budget)
         took_ms = (time.perf_counter() - began) * 1000
     return snippets, took_ms
+
+
+def _told(snippet: Snippet) -> dict[str, Any]:
+    """Without the scores of single lines, which only the cut needs."""
+    return {name: value for name, value in asdict(snippet).items() if name != "line_scores"}
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,8 +2,8 @@
 
 Everything is called on one event loop and returns at once; callbacks come on that loop. The index is begun and ended on
 a thread, one step after the other, because the libraries it needs take longer to load than an editor should wait. The
-text of an open document hides the disk's once the document was left alone for a moment, or as soon as something happens
-in another one: nobody needs the index of the line that is being typed. Knows no protocol; what a place needs is
+text of an open document hides the disk's once the document was left alone for a moment, a shorter one if something
+happens in another one: nobody needs the index of the line that is being typed. Knows no protocol; what a place needs is
 ``context``'s business, and which files count is the workspace's.
 """
 
@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 LEFT_ALONE_S = 0.5
 """A document whose text did not change for so long is shown to the index."""
+SWITCHED_S = 0.1
+"""After something happened in another document it waits so long: a request that came with the switch goes first, which
+the parsing of a document would hold up (p95 of requests 28 instead of 24 ms)."""
 VIEW_LINES = 10
 """Lines on each side of a place that the user is taken to look at."""
 
@@ -173,7 +176,7 @@ class WorkspaceSession:
                 continue
             if running is None or running.indexer is None:
                 return True
-            self._hand_on_all(but=None)
+            self._hand_on_all()
             settled = partial(running.indexer.wait_settled, min(left, _WAIT_SLICE_S))
             if await loop.run_in_executor(None, settled) and running is self._running:
                 return True
@@ -296,7 +299,7 @@ class WorkspaceSession:
 
     def _set_text(self, path: Path, text: str) -> None:
         """Keep a text until its document is left alone; what waits of others waits no longer."""
-        self._hand_on_all(but=path)
+        self._hurry(but=path)
         if self._stopped:
             return
         self._drop_text(path)
@@ -308,10 +311,17 @@ class WorkspaceSession:
         if timer := self._waiting.pop(path, None):
             timer.cancel()
 
-    def _hand_on_all(self, *, but: Path | None) -> None:
+    def _hurry(self, *, but: Path | None) -> None:
+        """What waits of other documents does so for a moment only: their texts are not being typed any more."""
+        loop = asyncio.get_running_loop()
+        for path, timer in self._waiting.items():
+            if path != but and timer.when() > loop.time() + SWITCHED_S:
+                timer.cancel()
+                self._waiting[path] = loop.call_later(SWITCHED_S, self._hand_on, path)
+
+    def _hand_on_all(self) -> None:
         for path in list(self._waiting):
-            if path != but:
-                self._hand_on(path)
+            self._hand_on(path)
 
     def _hand_on(self, path: Path) -> None:
         self._waiting.pop(path).cancel()
@@ -323,7 +333,7 @@ class WorkspaceSession:
 
     def _context(self, request: CompletionRequest, budget: int) -> tuple[Snippet, ...]:
         where = Path(request.root, request.path).absolute() if request.path else None
-        self._hand_on_all(but=where)
+        self._hurry(but=where)
         recent = self._recent.elsewhere(where, self._clock())
         # A notebook's cell has lines of its own.
         if where is not None and not request.preceding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,35 @@ def test_nothing_is_asked_for_without_a_budget_and_found_in_an_empty_index(index
 )
 def test_any_place_has_an_answer(index, marked):
     block(index, marked)
+
+
+LONG_NAMES = "\n".join(f"def filler_{n}(alpha_{n}, beta_{n}):\n    return gamma_{n}(delta_{n})\n" for n in range(60))
+
+
+def test_what_is_called_at_the_place_comes_first_whatever_it_brings(index):
+    put(index, {"tools.py": "def put_together(parts, glue):\n    return glue.join(parts)\n", "filler.py": LONG_NAMES})
+    marked = "from tools import put_together\n\nparts = glue = filler_1 = 1\nx = put_together(|"
+    (tools,) = (snippet for snippet in block(index, marked, budget=100) if snippet.path == "tools.py")
+    assert tools.text.startswith("def put_together(parts, glue):")
+    assert tools.source == "called: put_together"
+
+
+def test_a_class_that_is_called_shows_what_it_takes(index):
+    put(index, {"filler.py": LONG_NAMES})
+    shapes = block(index, "from shapes import Rectangle\n\nr = Rectangle(|", budget=100)
+    assert "width: float\n    height: float" in shown(shapes)
+
+
+def test_of_many_functions_of_one_name_the_imported_one_is_meant(index):
+    put(index, {f"tools_{n}.py": f"def put_together(a_{n}):\n    pass\n" for n in range(9)})
+    put(index, {"use.py": "from tools_7 import put_together\n"})
+    found = block(index, "from tools_7 import put_together\n\nx = put_together(|", path="use.py")
+    assert [snippet.path for snippet in found if snippet.source.startswith("called")] == ["tools_7.py"]
+
+
+def test_a_line_between_two_that_are_shown_is_shown_as_well(index):
+    for snippet in block(index, EDITED):
+        text = {"shapes.py": SHAPES, "circles.py": CIRCLES, "unrelated.py": UNRELATED}[snippet.path].split("\n")
+        lines = snippet.text.rstrip("\n").split("\n")
+        numbers = [number for number in range(snippet.start_line, snippet.end_line) if text[number] in lines]
+        assert all(after - before != 2 or not text[before + 1].strip() for before, after in itertools.pairwise(numbers))
