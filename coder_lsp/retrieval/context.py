@@ -18,14 +18,14 @@ from coder_lsp.retrieval.graph import dependency_order
 from coder_lsp.retrieval.imports import Catalogue, resolve
 from coder_lsp.retrieval.passages import FILE_TOKENS, Passage, choose, estimated_tokens
 from coder_lsp.retrieval.place import IDENTIFIER, look
-from coder_lsp.retrieval.signals import Candidates, names_in_use, same_name, similar
+from coder_lsp.retrieval.signals import Candidates, names_in_use, same_name, similar, telling
 from coder_lsp.types import Snippet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from coder_lsp.retrieval.index import Index
+    from coder_lsp.retrieval.index import Hit, Index
     from coder_lsp.retrieval.signals import Near
     from coder_lsp.syntax.outline import Import
 
@@ -33,6 +33,15 @@ FIRST_SHARE = 0.25
 """Part of the block that their signatures may take before anything else is chosen."""
 FIRST_SCORE = 10.0
 """More than any other line is worth, so that they are cut last."""
+WHOLE_SHARE = 0.2
+"""Part of the block for what follows the most similar chunks, in one piece."""
+WHOLE_HITS = 3
+"""Chunks that are tried for it, the best first."""
+WHOLE_BEFORE = 3
+WHOLE_LINES = 10
+"""Lines of it that are shown, before and behind the end of the chunk."""
+WHOLE_SCORE = 5.0
+"""Less than what is called, and more than anything else."""
 MOST_LINES = 500
 """Lines that are chosen from: ten times what fits, and a bound on the time that choosing takes."""
 FILE_SHARE = 0.75
@@ -72,10 +81,11 @@ def assemble(
     candidates = Candidates(index, own)
     same_name(candidates, place)
     near = names_in_use(candidates, place)
-    similar(candidates, place)
+    hits = similar(candidates, place)
     for each in recent:
         candidates.add(each.file, each.start_line, each.end_line, each.weight, "recent")
     first = _first(candidates, near, budget * FIRST_SHARE)
+    first += _whole(candidates, hits, budget * WHOLE_SHARE, text)
     candidates.keep_best(MOST_LINES)
     left = budget * SURPLUS - sum(_cost(candidates, passage) for passage in first)
     chosen = choose(candidates.lines, place.known, left, share=FILE_SHARE, least=LEAST_WORTH)
@@ -97,6 +107,30 @@ def _first(candidates: Candidates, near: Sequence[Near], budget: float) -> list[
             passages.append(passage)
             for line in lines:
                 candidates.lines[each.file].weights.pop(line, None)
+    return passages
+
+
+def _whole(candidates: Candidates, hits: Sequence[Hit], budget: float, document: str) -> list[Passage]:
+    """What follows the most similar chunks in one piece: where the same is written again, that is the answer."""
+    passages = []
+    here = {line.strip() for line in document.split("\n")}
+    for hit in hits[:WHOLE_HITS]:
+        lines = candidates.lines.get(hit.file)
+        if lines is None:
+            continue
+        end = hit.chunk.end_line
+        numbers = tuple(
+            number for number in telling(lines, end - WHOLE_BEFORE, end + WHOLE_LINES) if number in lines.weights
+        )
+        passage = Passage(hit.file, numbers, WHOLE_SCORE * hit.score / hits[0].score, "similar, in one piece")
+        cost = _cost(candidates, passage)
+        # A near-duplicate of what the document has already makes the model copy it.
+        new = [number for number in numbers if lines.text[number].strip() not in here]
+        if cost <= budget and 2 * len(new) > len(numbers):
+            budget -= cost
+            passages.append(passage)
+            for line in numbers:
+                lines.weights.pop(line)
     return passages
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coder_lsp.languages import Language
-    from coder_lsp.retrieval.index import Index
+    from coder_lsp.retrieval.index import Hit, Index
     from coder_lsp.retrieval.place import Place
     from coder_lsp.syntax.outline import Definition, Import
 
@@ -48,9 +48,6 @@ SHARED_NAME = 4
 CLASSES = 6
 """Classes whose members are looked at."""
 
-_LOOK_BACK_LINES = 40
-"""How far above a line the beginning of a comment or docstring it may be in is looked for."""
-
 
 @dataclass(frozen=True)
 class Near:
@@ -75,7 +72,7 @@ class Candidates:
         found = self._lines(file)
         if found is None:
             return
-        for number in _telling(found.text, start, end, found.language):
+        for number in telling(found, start, end):
             behind = 0 if following is None else max(0, number - following + 1)
             found.weigh(number, weight * FOLLOWING_DECAY**behind, source)
 
@@ -219,7 +216,8 @@ def _inside(owner: Definition) -> str:
     return f"{owner.parent}.{owner.name}" if owner.parent else owner.name
 
 
-def similar(candidates: Candidates, place: Place) -> None:
+def similar(candidates: Candidates, place: Place) -> list[Hit]:
+    """Weighs the chunks that are like the place, and what follows them; returns them, best first."""
     terms = list(place.terms)
     weights = [place.terms[term] for term in terms]
     exclude = [candidates.own] if candidates.own is not None else []
@@ -228,29 +226,41 @@ def similar(candidates: Candidates, place: Place) -> None:
         weight = (hit.score / hits[0].score) ** SHARPNESS
         end = hit.chunk.end_line
         candidates.add(hit.file, hit.chunk.start_line, end + FOLLOWING_LINES, weight, "similar", following=end)
+    return hits
 
 
-def _telling(text: Sequence[str], start: int, end: int, language: Language) -> list[int]:
+def telling(lines: Lines, start: int, end: int) -> list[int]:
     """Lines of a range that are neither blank nor comment nor docstring."""
-    # A template literal that begins a line is code; a string of Python's that does is a docstring.
-    quotes = language.long_quotes if language.style is BlockStyle.INDENT else ()
-    openers = (*quotes, *language.block_comments)
-    comments = language.line_comments
-    marks = {opener[0][0] for opener in openers} | {comment[0] for comment in comments}
+    if lines.unspoken is None:
+        lines.unspoken = _unspoken(lines.text, lines.language)
+    comments = lines.language.line_comments
     found = []
-    closer = ""
-    for number in range(max(0, start - _LOOK_BACK_LINES), min(end, len(text))):
-        line = text[number].strip()
-        if closer:
-            if closer in line:
-                closer = ""
-        elif line and line[0] in marks:
-            opened = next(((begin, finish) for begin, finish in openers if line.startswith(begin)), None)
-            if opened is not None:
-                if opened[1] not in line[len(opened[0]) :]:
-                    closer = opened[1]
-            elif number >= start and not line.startswith(comments):
-                found.append(number)
-        elif line and number >= start:
+    for number in range(max(start, 0), min(end, len(lines.text))):
+        line = lines.text[number].strip()
+        if line and number not in lines.unspoken and not (comments and line.startswith(comments)):
             found.append(number)
     return found
+
+
+def _unspoken(text: Sequence[str], language: Language) -> frozenset[int]:
+    """Lines of docstrings and block comments. From the first line on, or an end would be taken for a beginning."""
+    # A template literal that begins a line is code; a string of Python's that does is a docstring.
+    quotes = language.long_quotes if language.style is BlockStyle.INDENT else ()
+    found: set[int] = set()
+    for begin, end in (*quotes, *language.block_comments):
+        first, spoken = -1, False
+        # Most lines have neither, and looking for them is quick.
+        for number in [number for number, line in enumerate(text) if begin in line or end in line]:
+            line = text[number].strip()
+            if first < 0:
+                opens = line.count(begin) % 2 == 1 if begin == end else line.rfind(begin) > line.rfind(end)
+                spoken = not line.lstrip("rRuUbBfF").startswith(begin)
+                if opens:
+                    first = number
+                elif not spoken:
+                    found.add(number)
+            elif end in line:
+                if not spoken:
+                    found.update(range(first, number + 1))
+                first = -1
+    return frozenset(found)

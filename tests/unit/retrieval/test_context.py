@@ -148,7 +148,7 @@ def test_what_is_called_at_the_place_comes_first_whatever_it_brings(index):
 
 def test_a_class_that_is_called_shows_what_it_takes(index):
     put(index, {"filler.py": LONG_NAMES})
-    shapes = block(index, "from shapes import Rectangle\n\nr = Rectangle(|", budget=100)
+    shapes = block(index, "from shapes import Rectangle\n\nr = Rectangle(|", budget=300)
     assert "width: float\n    height: float" in shown(shapes)
 
 
@@ -165,3 +165,29 @@ def test_a_line_between_two_that_are_shown_is_shown_as_well(index):
         lines = snippet.text.rstrip("\n").split("\n")
         numbers = [number for number in range(snippet.start_line, snippet.end_line) if text[number] in lines]
         assert all(after - before != 2 or not text[before + 1].strip() for before, after in itertools.pairwise(numbers))
+
+
+def test_a_docstring_is_known_for_one_wherever_the_look_at_a_file_begins(index):
+    """It once looked 40 lines back, and took the end of a docstring there for a beginning."""
+    doc = '"""\n' + "".join(f"prose_{n} word_{n}\n" for n in range(60)) + '"""\n'
+    put(index, {"long.py": doc + "def bounding_box(self):\n    return bounding_box_of_long(self)\n\n\n" + doc})
+    text = shown(block(index, EDITED))
+    assert "bounding_box_of_long" in text
+    assert "prose_" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", 'x = """\nalpha_in_a_string = 1\n"""\n"""\nhidden_one\n"""\nvisible_one = 2\n'),
+        ("a.py", '"""hidden_one"""\nvisible_one = alpha_in_a_string\n'),
+        ("a.ts", "/* hidden_one\n * hidden_one */\nconst visible_one = alpha_in_a_string; /* no */\n// hidden_one\n"),
+    ],
+)
+def test_what_is_spoken_and_what_is_not(index, path, text):
+    put(index, {path: text + "\ndef bounding_box(): pass\n"})
+    number = index.number(ROOT, path)
+    seen = shown(block(index, EDITED, recent=[Recent(number, 0, 20, 1.0)]))
+    assert "visible_one" in seen
+    assert "alpha_in_a_string" in seen
+    assert "hidden_one" not in seen
