@@ -247,20 +247,16 @@ def _unspoken(text: Sequence[str], language: Language) -> frozenset[int]:
     # A template literal that begins a line is code; a string of Python's that does is a docstring.
     quotes = language.long_quotes if language.style is BlockStyle.INDENT else ()
     found: set[int] = set()
+    whole = "\n".join(text)
     for begin, end in (*quotes, *language.block_comments):
-        first, spoken = -1, False
-        # Most lines have neither, and looking for them is quick.
-        for number in [number for number, line in enumerate(text) if begin in line or end in line]:
-            line = text[number].strip()
-            if first < 0:
-                opens = line.count(begin) % 2 == 1 if begin == end else line.rfind(begin) > line.rfind(end)
-                spoken = not line.lstrip("rRuUbBfF").startswith(begin)
-                if opens:
-                    first = number
-                elif not spoken:
-                    found.add(number)
-            elif end in line:
-                if not spoken:
-                    found.update(range(first, number + 1))
-                first = -1
+        line = behind = 0
+        while (opens := whole.find(begin, behind)) >= 0:
+            closes = whole.find(end, opens + len(begin))
+            if closes < 0:
+                break
+            first = line + whole.count("\n", behind, opens)
+            line = first + whole.count("\n", opens, closes)
+            if not whole[whole.rfind("\n", 0, opens) + 1 : opens].strip(" \trRuUbBfF"):
+                found.update(range(first, line + 1))
+            behind = closes + len(end)
     return frozenset(found)
