@@ -37,7 +37,7 @@ FUNCTION_WEIGHT = 2.0
 OUTER_WEIGHT = 1.0
 """The head of a class or of another block around it."""
 CALLED_LINES = 3
-NAMES_LINES = 20
+NAMES_LINES = 10
 NAMES_DECAY = 0.9
 
 _LOOK_BACK_LINES = 2_000

@@ -137,7 +137,8 @@ def definition_of(row: SymbolRow) -> Definition:
 
 def import_of(row: ImportRow) -> Import:
     module, level, line, names, aliases = row
-    pairs = tuple((name, original) for name, original in json.loads(aliases))
+    # Most imports rename nothing, and a block reads hundreds of them.
+    pairs = tuple((name, original) for name, original in json.loads(aliases)) if aliases != "[]" else ()
     return Import(module, tuple(json.loads(names)), level, line, pairs)
 
 
