@@ -26,6 +26,9 @@ of these at the boundary where they enter, with their cause kept. Cancellation i
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class CoderLspError(Exception):
     """Base of the tree: ``message`` states the fact, ``hint`` the next step (may be empty)."""
@@ -109,3 +112,9 @@ class HostUnavailable(HostError):
 
 class HostCrashed(HostError):
     """The host went away while it worked for us."""
+
+
+def origin(error: BaseException) -> str:
+    """Where a fault of ours came from, innermost first. For logs: its words may quote a text and are left out."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in reversed(frames)) or "?"

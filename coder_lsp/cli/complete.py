@@ -57,7 +57,7 @@ def complete(
     request = request_for(file, line, column, root=root, max_tokens=max_tokens)
     config = load_config(model=model, offline=offline or None)
     # A folder that is no repository and was not named may be a whole home.
-    known = request.root and (root is not None or (Path(request.root) / ".git").exists())
+    known = request.root and (root is not None or repository_of(file.resolve().parent) is not None)
     roots = [Path(request.root)] if known and not no_context else []
     outcome = asyncio.run(_complete(config, request, roots))
     if as_json:
@@ -81,7 +81,7 @@ def request_for(
     text = _read(file)
     cursor = offset_of(text, line, column)
     absolute = file.resolve()
-    base = root.resolve() if root else _repository_of(absolute)
+    base = root.resolve() if root else repository_of(absolute.parent) or absolute.parent
     inside = absolute.is_relative_to(base)
     return CompletionRequest(
         uri=absolute.as_uri(),
@@ -159,6 +159,6 @@ def _read(file: Path) -> str:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _repository_of(path: Path) -> Path:
-    """The nearest folder above with a ``.git``, else the file's own folder."""
-    return next((folder for folder in path.parents if (folder / ".git").exists()), path.parent)
+def repository_of(folder: Path) -> Path | None:
+    """The nearest folder with a ``.git``, from ``folder`` upwards; None if it is in no repository."""
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)

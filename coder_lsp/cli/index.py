@@ -57,10 +57,11 @@ def index(root: Path | None, *, stats: bool, watch: bool, rebuild: bool, remove:
     ROOT is the workspace folder [default: the nearest folder above that has a .git, else the current one].
     """
     from coder_lsp.app import load_config
+    from coder_lsp.cli.complete import repository_of
 
     if remove and (stats or watch or rebuild):
         raise InputError("--remove goes with no other option but --json")
-    folder = (root or _repository(Path.cwd())).resolve()
+    folder = (root or repository_of(Path.cwd()) or Path.cwd()).resolve()
     if remove or rebuild:
         freed_bytes = _remove(folder)
         if remove:
@@ -273,10 +274,6 @@ def _say_removed(root: Path, freed_bytes: int, *, as_json: bool) -> None:
         emit_json({"root": str(root), "freed_bytes": freed_bytes})
     else:
         click.echo(f"removed {_megabytes(freed_bytes)}" if freed_bytes else f"there is no index of {root}")
-
-
-def _repository(folder: Path) -> Path:
-    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -58,7 +58,7 @@ class FrozenContext:
                 self._blocks.popitem(last=False)
         elif self._stale(frozen, request.uri, line, now):
             fresh = self._source.context(request, budget)
-            if not self._source.holds(frozen.snippets) or _shared(fresh, frozen.snippets) < KEPT_SHARE:
+            if _shared(fresh, frozen.snippets) < KEPT_SHARE or not self._source.holds(frozen.snippets):
                 frozen.snippets = fresh
             frozen.line = line
         frozen.asked = now

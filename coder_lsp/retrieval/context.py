@@ -22,7 +22,7 @@ from coder_lsp.retrieval.signals import Candidates, names_in_use, same_name, sim
 from coder_lsp.types import Snippet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from coder_lsp.retrieval.index import Hit, Index
@@ -202,8 +202,3 @@ def _regions(path: str, text: Sequence[str], passages: Sequence[Passage]) -> lis
             )
         )
     return snippets
-
-
-def size(snippets: Iterable[Snippet]) -> int:
-    """Estimated tokens of snippets."""
-    return round(sum(estimated_tokens(line) for snippet in snippets for line in snippet.text.splitlines()))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coder_lsp import __version__
+from coder_lsp.errors import origin
 from coder_lsp.retrieval.database import database_path
 from coder_lsp.retrieval.inbox import Inbox, Urgency
 from coder_lsp.retrieval.index import Index
@@ -169,11 +170,7 @@ class Indexer:
             action()
         except Exception as error:  # noqa: BLE001  # a fault of ours must not end all indexing
             # Where, but not what: a message can hold text out of a file.
-            trace = error.__traceback__
-            while trace and trace.tb_next:
-                trace = trace.tb_next
-            where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
-            logger.error("indexing step failed: %s at %s", type(error).__name__, where)  # noqa: TRY400  # see above
+            logger.error("indexing step failed: %s at %s", type(error).__name__, origin(error))  # noqa: TRY400  # see above
 
     def _step(self) -> None:
         """One message, or else one step of a scan, or else a wait."""

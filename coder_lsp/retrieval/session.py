@@ -13,13 +13,13 @@ import asyncio
 import contextlib
 import logging
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coder_lsp.errors import origin
 from coder_lsp.retrieval.recent import RecentRanges
 from coder_lsp.types import IndexState, IndexStatus
 
@@ -399,10 +399,7 @@ def _has_lines(index: Index, snippet: Snippet) -> bool:
 
 
 def _log_fault(what: str, error: BaseException) -> None:
-    """Its class and where it came from. Its words may quote a text, so they are left out."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    where = " < ".join(f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in reversed(frames))
-    logger.error("%s failed: %s at %s", what, type(error).__name__, where or "?")
+    logger.error("%s failed: %s at %s", what, type(error).__name__, origin(error))
 
 
 def _nothing() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from coder_lsp import __version__
 from coder_lsp.documents.notebooks import NotebookStore
 from coder_lsp.documents.positions import Encoding
 from coder_lsp.documents.store import DocumentStore
-from coder_lsp.errors import CoderLspError
+from coder_lsp.errors import CoderLspError, origin
 from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
 from coder_lsp.server.handlers import CompletionHandlers
@@ -188,9 +187,7 @@ class CoderLanguageServer(LanguageServer):
 
     def log_fault(self, what: str, error: BaseException) -> None:
         """A fault of ours: its class and where it came from. Its words may quote a text, so they are left out."""
-        frames = traceback.extract_tb(error.__traceback__)[-3:]
-        where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
-        logger.error("%s failed: %s at %s", what, type(error).__name__, where or "?")
+        logger.error("%s failed: %s at %s", what, type(error).__name__, origin(error))
 
     async def _stopped(self, what: str, stop: Coroutine[Any, Any, None]) -> None:
         try:
