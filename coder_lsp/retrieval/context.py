@@ -159,9 +159,21 @@ def _order(index: Index, by_file: dict[int, list[Passage]]) -> list[int]:
     # Resolving takes ten microseconds an import, so those that cannot mean one of these few files are passed over.
     stems = {part for path in numbers for part in PurePosixPath(path).with_suffix("").parts}
     stems |= {part for known in files.values() for part in IDENTIFIER.findall(known.package)}
+    modules = {known.module.rpartition("/")[2] for known in catalogue.files.values()}
+    imports_of = index.imports_of(files)
     depends = {}
     for file, known in files.items():
-        imports = [each for each in index.imports(file) if not stems.isdisjoint(_parts(each))]
+        # An absolute import of Python's ends with the module it means, or names it.
+        python = known.language == "python"
+        imports = [
+            each
+            for each in imports_of.get(file, ())
+            if (
+                each.module.rpartition(".")[2] in modules or not modules.isdisjoint(each.names)
+                if python and not each.level
+                else not stems.isdisjoint(_parts(each))
+            )
+        ]
         found = resolve(known.path, known.language, imports, catalogue) if imports else ()
         depends[str(file)] = {str(numbers[path]) for path in found if path in numbers}
     names = [str(file) for file in sorted(files, key=lambda file: (files[file].path, file))]

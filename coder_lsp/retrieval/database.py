@@ -2,12 +2,18 @@
 
 One SQLite file (WAL) in the user's cache folder, readable by the user alone. One that is damaged, of another format or
 made by another version is replaced, one that is not ours is moved aside. Whatever a database cannot do becomes a
-:class:`StoreError` with one of three faults here: damaged (make a new one), unwritable (go on in memory), busy (try
-again). Knows the schema and no query; ``store`` has those.
+:class:`StoreError` with one of three faults here: damaged (look again, then make a new one), unwritable (go on in
+memory), busy (try again). Knows the schema and no query; ``store`` has those.
+
+Every window of an editor has the same database open. ``alone`` is the lock under which it is opened, replaced, written
+and checkpointed. One that is replaced while others have it open lives on for them without a name, as an open file does
+(Windows refuses, and we go on in memory); ``identity`` tells whether the one at the path is still the one that was
+opened, so that nobody takes away what another session has just made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import os
@@ -20,6 +26,7 @@ from coder_lsp import paths
 from coder_lsp.errors import CoderLspError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA_VERSION = 2
@@ -28,6 +35,8 @@ APPLICATION_ID = 0x434C5350
 """"CLSP": what tells our databases from others."""
 
 _BUSY_MS = 10_000
+_LOOK_S = 0.005
+"""How often a lock that another session holds is tried: a batch is written in a few milliseconds."""
 _WAL_LIMIT_BYTES = 32 << 20
 _READER_CACHE_KIB = 8192
 
@@ -63,11 +72,12 @@ class Fault(enum.Enum):
 
 
 class StoreError(CoderLspError):
-    """The database cannot do what was asked of it; ``fault`` says what helps."""
+    """The database cannot do what was asked of it; ``fault`` says what helps, ``found`` what damage was met."""
 
-    def __init__(self, fault: Fault, message: str) -> None:
+    def __init__(self, fault: Fault, message: str, *, found: str = "") -> None:
         super().__init__(message)
         self.fault = fault
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,8 @@ class Database:
     writer: sqlite3.Connection
     reader: sqlite3.Connection
     replaced: str
+    identity: tuple[int, int]
+    """Of the file, as ``identity_of`` says."""
 
 
 def database_path(root: Path) -> Path:
@@ -92,18 +104,52 @@ def open_database(path: Path, *, root: Path, made_by: str) -> Database:
 
     StoreError (unwritable or busy) if there can be none at this place.
     """
+    # Two windows of an editor start at once: one makes or replaces the database, the other one waits.
+    with alone(path):
+        try:
+            path.parent.chmod(0o700)
+            return _open_locked(path, root, made_by)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While this lasts, no other session opens, replaces, writes or checkpoints this database; all may read.
+
+    SQLite's own locks keep writers apart, but until 3.51.3 two connections that write and checkpoint at the same
+    moment could damage the file (https://sqlite.org/wal.html#walresetbug), and replacing has no lock of SQLite's.
+    """
     import filelock
 
+    lock = filelock.FileLock(path.with_name("lock"), timeout=_BUSY_MS / 1000, mode=0o600)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.parent.chmod(0o700)
-        # Two windows of an editor start at once: one makes or replaces the database, the other one waits.
-        with filelock.FileLock(path.with_name("lock"), timeout=_BUSY_MS / 1000, mode=0o600):
-            return _open_locked(path, root, made_by)
+        lock.acquire(poll_interval=_LOOK_S)
     except filelock.Timeout as error:
         raise StoreError(Fault.BUSY, f"another process holds {path.parent}") from error
     except (OSError, NotImplementedError) as error:
-        raise StoreError(Fault.UNWRITABLE, f"cannot write {path.parent}: {_reason(error)}") from error
+        raise _cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path, None if there is none. A file that somebody has open keeps its number to itself."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """One more connection to a database that was opened before, for one who is ``alone``."""
+    writer = _plain(path)
+    _tune(writer)
+    return writer
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -117,7 +163,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def delete_database(path: Path) -> None:
-    """With what SQLite keeps beside it."""
+    """With what SQLite keeps beside it. OSError or StoreError if that cannot be done now."""
+    if path.parent.is_dir():
+        with alone(path):
+            unlink_database(path)
+
+
+def unlink_database(path: Path) -> None:
+    """The same for one who is ``alone``. The database goes first: where it cannot go, all has to stay."""
     for part in database_parts(path):
         part.unlink(missing_ok=True)
 
@@ -127,16 +180,47 @@ def database_parts(path: Path) -> list[Path]:
 
 
 def fault_of(error: Exception, path: Path, *, writing: bool) -> StoreError:
-    """By message: codes exist from Python 3.11 on."""
-    message = str(error)
-    if "locked" in message or "busy" in message:
-        return StoreError(Fault.BUSY, f"{path} is locked by another process")
+    """Only what says that the content is wrong is damage; the message never quotes any of the content."""
+    # A value that cannot be written is wrong, too, but not the database.
+    if damage := damage_in(error) if isinstance(error, sqlite3.Error) or not writing else "":
+        return StoreError(Fault.DAMAGED, f"{path} is damaged: {damage}", found=damage)
+    message = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
     if "interrupted" in message:
         return StoreError(Fault.BUSY, f"reading {path} was interrupted")
-    damaged = ("malformed", "not a database", "decode", "no such table", "no such column", "file format")
-    if not writing or any(sign in message for sign in damaged):
-        return StoreError(Fault.DAMAGED, f"{path} is damaged")
-    return StoreError(Fault.UNWRITABLE, f"cannot write {path}: {message}")
+    if any(sign in message for sign in _BUSY_SIGNS):
+        return StoreError(Fault.BUSY, f"{path} is locked by another process")
+    return StoreError(Fault.UNWRITABLE, f"cannot {'write' if writing else 'read'} {path}: {message}")
+
+
+def damage_in(error: Exception) -> str:
+    """What an error says of the content of a database: that it is damaged, and how. Empty for all other errors.
+
+    By message, because codes exist from Python 3.11 on. SQLite's messages are the same in all languages.
+    """
+    if isinstance(error, sqlite3.Error):
+        message = str(error)
+        if "decode" in message:  # Python's, which quotes the text.
+            return "a text is not UTF-8"
+        return message if any(sign in message for sign in _DAMAGE_SIGNS) else ""
+    # Of JSON and text that was read; what cannot be encoded comes from outside.
+    decoding = isinstance(error, ValueError) and not isinstance(error, UnicodeEncodeError)
+    return "a value cannot be read" if decoding or isinstance(error, TypeError) else ""
+
+
+_DAMAGE_SIGNS = (
+    "malformed",  # SQLITE_CORRUPT
+    "not a database",  # SQLITE_NOTADB
+    "file format",
+    "no such table",
+    "no such column",
+    "too big",  # a length that no row of ours has
+    "JSON cannot hold BLOB",  # a column of the wrong type
+)
+_BUSY_SIGNS = ("locked", "busy", "locking protocol", "schema has changed")
+
+
+def _cannot_write(path: Path, error: BaseException) -> StoreError:
+    return StoreError(Fault.UNWRITABLE, f"cannot write {path.parent}: {_reason(error)}")
 
 
 def _open_locked(path: Path, root: Path, made_by: str) -> Database:
@@ -145,22 +229,32 @@ def _open_locked(path: Path, root: Path, made_by: str) -> Database:
         _set_aside(path)
     try:
         writer = _connect(path, root, made_by)
-    except _Unusable as unusable:
-        replaced = str(unusable)
-        if unusable.foreign:
-            _set_aside(path)
-        else:
-            delete_database(path)
-        try:
-            writer = _connect(path, root, made_by)
-        except _Unusable as again:  # What was just made cannot be read back: not a place to keep things.
-            raise StoreError(Fault.UNWRITABLE, f"cannot write {path}: {again}") from again
+    except _Unusable:
+        writer, replaced = _connect_again(path, root, made_by)
     try:
         reader = open_reader(path)
     except sqlite3.Error as error:
         writer.close()
         raise fault_of(error, path, writing=True) from error
-    return Database(path, writer, reader, replaced)
+    identity = identity_of(path)
+    assert identity is not None  # it is open, and we are alone
+    return Database(path, writer, reader, replaced, identity)
+
+
+def _connect_again(path: Path, root: Path, made_by: str) -> tuple[sqlite3.Connection, str]:
+    """After one that cannot be used: if a second look, on a new connection, finds the same, make another one."""
+    try:
+        return _connect(path, root, made_by), ""
+    except _Unusable as unusable:
+        reason = str(unusable)
+        if unusable.foreign:
+            _set_aside(path)
+        else:
+            unlink_database(path)
+    try:
+        return _connect(path, root, made_by), reason
+    except _Unusable as again:  # What was just made cannot be read back: not a place to keep things.
+        raise StoreError(Fault.UNWRITABLE, f"cannot write {path}: {again}") from again
 
 
 class _Unusable(Exception):
@@ -172,22 +266,44 @@ class _Unusable(Exception):
 
 
 def _connect(path: Path, root: Path, made_by: str) -> sqlite3.Connection:
-    # Before SQLite makes it with the umask's mode; -wal and -shm take over this one's.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    path.chmod(0o600)
-    writer = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    _make_private(path)
+    writer = _plain(path)
     try:
         _prepare(writer, root, made_by)
     except sqlite3.Error as error:
         writer.close()
-        fault = fault_of(error, path, writing=True)
-        if fault.fault is not Fault.DAMAGED:
-            raise fault from error
-        raise _Unusable("it was damaged") from error
+        damage = damage_in(error)
+        if not damage:
+            raise fault_of(error, path, writing=True) from error
+        raise _Unusable(f"it was damaged ({damage})") from error
     except BaseException:
         writer.close()
         raise
     return writer
+
+
+def _plain(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+
+
+def _tune(writer: sqlite3.Connection) -> None:
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("PRAGMA synchronous = NORMAL")
+    writer.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+    # By itself a checkpoint would begin when the transaction, and with it SQLite's lock, has ended; see ``alone``.
+    writer.execute("PRAGMA wal_autocheckpoint = 0")
+
+
+def _make_private(path: Path) -> None:
+    """Before SQLite makes it with the umask's mode; -wal and -shm take over this one's.
+
+    One that is there is never opened: closing it again would end the locks that another connection of this process
+    holds on it (https://sqlite.org/howtocorrupt.html §2.2).
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        path.chmod(0o600)
 
 
 def _prepare(writer: sqlite3.Connection, root: Path, made_by: str) -> None:
@@ -198,9 +314,7 @@ def _prepare(writer: sqlite3.Connection, root: Path, made_by: str) -> None:
         raise _Unusable("it was not an index of ours", foreign=True)
     if tables and version != SCHEMA_VERSION:
         raise _Unusable(f"it had the format {version}, and this version knows {SCHEMA_VERSION}")
-    writer.execute("PRAGMA journal_mode = WAL")
-    writer.execute("PRAGMA synchronous = NORMAL")
-    writer.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+    _tune(writer)
     if not tables:
         header = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         writer.executescript(f"BEGIN IMMEDIATE; {header} {_SCHEMA} COMMIT;")
@@ -230,7 +344,7 @@ def _set_aside(path: Path) -> None:
         if not os.path.lexists(aside):
             path.rename(aside)
             break
-    delete_database(path)
+    unlink_database(path)
 
 
 def _reason(error: BaseException) -> str:

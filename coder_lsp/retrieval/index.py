@@ -6,8 +6,8 @@ store cannot be written. One thread, the indexer's, changes the index; any threa
 raise: what a damaged store cannot answer is missing, and ``on_damage`` is told which root and store it was. A file is
 known by a number that is never used again; ``file`` says which one it is.
 
-An answer may mix a file as it was with the same file as it is, for the time of one update (milliseconds); ranges are
-cut to the lines there are.
+An answer may mix a file as it was with the same file as it is, for the time of one update (milliseconds, or as long as
+another session that writes the same store is ahead); ranges are cut to the lines there are.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from coder_lsp.retrieval.bm25 import Bm25Index
 from coder_lsp.retrieval.database import Fault, StoreError
-from coder_lsp.retrieval.record import chunk_of, chunks_of, definition_of, import_of, lines_of
+from coder_lsp.retrieval.record import chunk_of, chunks_of, definition_of, import_of
+from coder_lsp.retrieval.store import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from coder_lsp.retrieval.chunk import Chunk
-    from coder_lsp.retrieval.store import FileRecord, Store, StoredFile, SymbolRow
+    from coder_lsp.retrieval.store import FileRecord, ImportRow, Store, StoredFile, SymbolRow
     from coder_lsp.syntax.outline import Definition, Import
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class IndexedFile:
     package: str
     lines: int
     packed_chunks: bytes
+    digest: bytes
+    """Of the file on disk; empty for an open document's text."""
 
     @property
     def chunks(self) -> list[Chunk]:
@@ -157,34 +160,41 @@ class Index:
         return [definition_of(row) for row in rows]
 
     def imports(self, file: int) -> list[Import]:
-        known, record = self._look_up(file)
-        if known is None:
-            return []
-        if record is None:
-            rows = self._ask(known.root, lambda store: store.imports_in(known.path)) or []
-        else:
-            rows = list(record.imports)
-        return [import_of(row) for row in rows]
+        return self.imports_of([file]).get(file, [])
+
+    def imports_of(self, files: Iterable[int]) -> dict[int, list[Import]]:
+        """File -> its imports, of those that have some; one question for all files of a root."""
+        rows: dict[int, Sequence[ImportRow]] = {}
+        stored: dict[Path, dict[str, int]] = {}
+        for file in files:
+            known, record = self._look_up(file)
+            if record is not None:
+                rows[file] = record.imports
+            elif known is not None:
+                stored.setdefault(known.root, {})[known.path] = file
+        for root, paths in stored.items():
+            rows.update((paths[path], found) for path, found in self._stored_imports(root, paths).items())
+        return {file: self._decode_imports(file, found) for file, found in rows.items()}
 
     def lines(self, file: int, start_line: int = 0, end_line: int | None = None) -> list[str]:
         """Lines of a file without their ends; those of the range that exist."""
-        known, record = self._look_up(file)
+        known = self._files.get(file)
         if known is None:
             return []
         kept = self._texts.get(file)
         # An update makes a new IndexedFile, so a text that was read before it is never taken for the file's.
-        if kept is None or kept[0] is not known:
-            packed = record.text if record else self._ask(known.root, lambda store: store.text(known.path))
-            try:
-                kept = (known, lines_of(packed, known.lines) if packed is not None else [])
-            except ValueError:
-                self._report_damage(known.root)
-                return []
-            self._texts[file] = kept
-            while len(self._texts) > _TEXTS_KEPT:
-                with contextlib.suppress(KeyError):
-                    self._texts.popitem(last=False)
-        return kept[1][start_line:end_line]
+        lines = kept[1] if kept and kept[0] is known else self._read_lines(known.root, {file: known}).get(file, [])
+        return lines[start_line:end_line]
+
+    def prefetch(self, files: Iterable[int]) -> None:
+        """Read the lines of files that will be asked for in one go, which is quicker than one by one."""
+        missing: dict[Path, dict[int, IndexedFile]] = {}
+        for file in files:
+            known, kept = self._files.get(file), self._texts.get(file)
+            if known and not (kept and kept[0] is known):
+                missing.setdefault(known.root, {})[file] = known
+        for root, wanted in missing.items():
+            self._read_lines(root, wanted)
 
     def file(self, file: int) -> IndexedFile | None:
         """None if it is not in the index any more."""
@@ -326,6 +336,44 @@ class Index:
     def _look_up(self, file: int) -> tuple[IndexedFile | None, FileRecord | None]:
         return self._files.get(file), self._overlays.get(file) or self._held.get(file)
 
+    def _stored_imports(self, root: Path, paths: Collection[str]) -> dict[str, list[ImportRow]]:
+        return self._ask(root, lambda store: store.imports_in(paths)) or {}
+
+    def _decode_imports(self, file: int, rows: Sequence[ImportRow]) -> list[Import]:
+        try:
+            return [import_of(row) for row in rows]
+        except ValueError:
+            if known := self._files.get(file):
+                self._report_damage(known.root, "the imports of a file cannot be read")
+            return []
+
+    def _read_lines(self, root: Path, files: Mapping[int, IndexedFile]) -> dict[int, list[str]]:
+        """The lines of some files of one root; they are kept, too."""
+        found: dict[int, list[str]] = {}
+        stored: dict[str, int] = {}
+        for file, known in files.items():
+            record = self._overlays.get(file) or self._held.get(file)
+            if record is None:
+                stored[known.path] = file
+            else:
+                found[file] = lines_of(record.text, record.lines)
+                self._keep_lines(file, known, found[file])
+        texts = self._ask(root, lambda store: store.texts(stored)) if stored else None
+        for path, (digest, lines) in (texts or {}).items():
+            file = stored[path]
+            found[file] = lines
+            # The store has another text as soon as a change is written, by this session or another one, and this
+            # index takes it in only then. For the moment that will do, but it is not this file's text.
+            if digest == files[file].digest:
+                self._keep_lines(file, files[file], lines)
+        return found
+
+    def _keep_lines(self, file: int, known: IndexedFile, lines: list[str]) -> None:
+        self._texts[file] = (known, lines)
+        while len(self._texts) > _TEXTS_KEPT:
+            with contextlib.suppress(KeyError):
+                self._texts.popitem(last=False)
+
     def _rows_on_top(self, file: int) -> tuple[SymbolRow, ...]:
         record = self._overlays.get(file) or self._held.get(file)
         return record.symbols if record else ()
@@ -341,9 +389,10 @@ class Index:
                 self._on_damage(root, state.store)
             return None
 
-    def _report_damage(self, root: Path) -> None:
+    def _report_damage(self, root: Path, what: str) -> None:
         state = self._roots.get(root)
         if state and state.store:
+            state.store.suspicion = what
             self._on_damage(root, state.store)
 
     def _number(self, root: Path, path: str) -> int:
@@ -372,7 +421,9 @@ class Index:
 
     def _list(self, file: int, root: Path, record: FileRecord | StoredFile) -> None:
         language, package = sys.intern(record.language), sys.intern(record.package)
-        self._files[file] = IndexedFile(root, record.path, language, package, record.lines, record.chunks)
+        self._files[file] = IndexedFile(
+            root, record.path, language, package, record.lines, record.chunks, record.digest
+        )
 
     def _drop(self, root: Path, path: str) -> None:
         file = self._roots[root].numbers.pop(path)

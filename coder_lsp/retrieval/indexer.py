@@ -258,11 +258,13 @@ class Indexer:
 
     def _rebuild(self, root: Path, damaged: Store) -> None:
         state = self._roots.get(root)
-        if state is None or state.store is not damaged:
-            return  # One damaged store is met more than once.
+        if state is None or state.store is not damaged or not damaged.suspicion:
+            return  # What is wrong with a store is met more than once.
+        if state.mend() and state.store is damaged:
+            return
         self._forget_work(root)
-        state.damaged = False
-        state.rebuild()
+        if state.store is damaged:
+            state.rebuild()
         self._begin_scan(root)
         self._show_documents(root)
 
@@ -283,7 +285,8 @@ class Indexer:
             for folder, item in samples[:1]:
                 read_file(folder, item)
             for root, store in stores:
-                if store and not store.is_sound():
+                if store and (found := store.examine()):
+                    store.suspicion = found
                     self._inbox.post(Urgency.NEWS, self._rebuild, root, store)
 
         self._checker = threading.Thread(target=look, name="index check", daemon=True)

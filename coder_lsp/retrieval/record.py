@@ -12,6 +12,7 @@ import stat
 import struct
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.chunk import Chunk
@@ -119,17 +120,6 @@ def chunk_of(packed: bytes, number: int) -> Chunk | None:
     return Chunk(*struct.unpack_from("<2I", packed, 8 * number))
 
 
-def lines_of(packed: bytes, count: int) -> list[str]:
-    r"""The lines of a record's text, ``count`` of them: what lies between its ``\n``.
-
-    :raises ValueError: damaged.
-    """
-    lines = packed.decode().split("\n")
-    if len(lines) != count:
-        raise ValueError(f"{len(lines)} lines, and {count} were written")
-    return lines
-
-
 def definition_of(row: SymbolRow) -> Definition:
     name, kind, parent, signature, doc, start_line, end_line = row
     return Definition(name, kind, parent, start_line, end_line, signature, doc)
@@ -139,7 +129,13 @@ def import_of(row: ImportRow) -> Import:
     module, level, line, names, aliases = row
     # Most imports rename nothing, and a block reads hundreds of them.
     pairs = tuple((name, original) for name, original in json.loads(aliases)) if aliases != "[]" else ()
-    return Import(module, tuple(json.loads(names)), level, line, pairs)
+    return Import(module, _names(names), level, line, pairs)
+
+
+@lru_cache(maxsize=4096)
+def _names(packed: str) -> tuple[str, ...]:
+    """The same few are imported everywhere."""
+    return tuple(json.loads(packed))
 
 
 def _symbol_row(definition: Definition) -> SymbolRow:

@@ -8,6 +8,7 @@ when it is damaged. Starts nothing and waits for nothing: ``indexer`` has the th
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,10 +27,17 @@ if TYPE_CHECKING:
     from coder_lsp.retrieval.store import StoredFile
     from coder_lsp.workspace.folder import Folder
 
+logger = logging.getLogger(__name__)
+
 Item = tuple[str, bytes]
 """What to read: a path, and the digest that is known of it, empty if none is."""
 
 _FILES_A_STEP = 16
+
+_LOADS = 3
+"""So often a store is read that is busy, or looks damaged and is not."""
+_SUSPICIONS = 5
+"""In one session. What looks damaged more often is, even if a second look finds nothing."""
 
 
 class _Known(NamedTuple):
@@ -65,6 +73,7 @@ class RootIndex:
         """None: it is in memory only."""
         self._writable = False
         self._rebuilt = False
+        self._suspicions = 0
         self._known: dict[str, _Known] = {}
         self.damaged = False
         """A write found out that the store is damaged; ``rebuild`` is due."""
@@ -80,30 +89,61 @@ class RootIndex:
         """Make the root searchable with what the store has."""
         self._open_store()
         self._index.attach(self.root, self.store)
+        reason = ""
+        for _ in range(_LOADS):
+            if self.store is None:
+                return
+            try:
+                self._load(self.store)
+            except StoreError as error:
+                reason = error.message
+                self._known = {}
+                self._index.detach(self.root)
+                self._index.attach(self.root, self.store)
+                if error.fault is Fault.DAMAGED and not self.mend():
+                    self.rebuild()
+                    return
+            else:
+                return
+        self._give_up(reason)
+
+    def mend(self) -> bool:
+        """The store seems to be damaged: look again on new connections. True if it is not, and goes on."""
+        self.damaged = False
         if self.store is None:
-            return
+            return True
+        self._suspicions += 1
+        # One that another session has replaced has no path by which it could be looked at again.
+        if self._suspicions > _SUSPICIONS or self.store.is_replaced:
+            return False
+        suspicion = self.store.suspicion
+        found = self.store.examine(thoroughly=True)
+        if found:
+            self.store.suspicion = found
+            return False
+        logger.warning("the index of %s goes on, a second look found nothing wrong: %s", self.root, suspicion)
         try:
-            for path in self._index.load(self.root, self._remember(self.store.load())):
-                del self._known[path]
-            for file in self.store.load_skipped():
-                self._known[file.path] = _Known(file.size_bytes, file.mtime_ns, b"", file.reason)
-        except StoreError:
-            self.rebuild()
+            self.store.reopen()
+        except StoreError as error:
+            self._give_up(error.message)
+        return True
 
     def rebuild(self) -> None:
         """The store is damaged: begin with a new one, and after a second time with none."""
         again, self._rebuilt = self._rebuilt, True
+        reason = self.store.suspicion if self.store else ""
         if self.store:
             self.store.delete()
-        self.store, self._writable = None, False
         self._known, self._batch, self._unsaved = {}, {}, {}
+        self._suspicions = 0
         self._index.detach(self.root)
         if again:
-            self._on_notice(f"The index of {self.root} was damaged again and is kept in memory from now on.")
+            self.store, self._writable = None, False
+            self._index.attach(self.root, None)
+            self._on_notice(f"The index of {self.root} was damaged again ({reason}) and is kept in memory from now on.")
         else:
-            self._on_notice(f"The index of {self.root} was damaged and is built anew.")
-            self._open_store()
-        self._index.attach(self.root, self.store)
+            self._on_notice(f"The index of {self.root} was damaged ({reason}) and is built anew.")
+            self.open()
 
     def close(self) -> None:
         self.commit()
@@ -195,10 +235,9 @@ class RootIndex:
             stored = self._write(records, skipped, unchanged, gone)
         except StoreError as error:
             stored = False
-            if error.fault is Fault.BUSY:
-                self._unsaved = batch
-            elif error.fault is Fault.DAMAGED:
-                # What the batch held is read again with all the rest.
+            self._unsaved = batch
+            if error.fault is Fault.DAMAGED:
+                # Written when a second look finds nothing, or else read again with all the rest.
                 self.damaged = True
                 return
         for record in records:
@@ -220,7 +259,24 @@ class RootIndex:
 
     # -- how
 
+    def _load(self, store: Store) -> None:
+        for path in self._index.load(self.root, self._remember(store.load())):
+            del self._known[path]
+        for file in store.load_skipped():
+            self._known[file.path] = _Known(file.size_bytes, file.mtime_ns, b"", file.reason)
+
+    def _give_up(self, reason: str) -> None:
+        """Go on without a store; what it held is read again."""
+        if self.store:
+            self.store.close()
+        self.store, self._writable = None, False
+        self._known = {}
+        self._index.detach(self.root)
+        self._index.attach(self.root, None)
+        self._in_memory_only(reason)
+
     def _open_store(self) -> None:
+        self.store, self._writable = None, False
         try:
             self.store = Store.open(self._database(self.root), root=self.root, made_by=self._made_by)
             self._writable = True

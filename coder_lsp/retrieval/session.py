@@ -86,6 +86,8 @@ class WorkspaceSession:
         self._running: _Running | None = None
         self._steps = ThreadPoolExecutor(1, "coder-lsp workspace")
         self._status = IndexStatus()
+        self._held: tuple[tuple[Index, int, tuple[Snippet, ...]], bool] | None = None
+        """What :meth:`holds` last answered, and to what."""
         self._said: set[str] = set()
         self._stopped = False
 
@@ -145,8 +147,14 @@ class WorkspaceSession:
         indexer = self._indexer
         if indexer is None:
             return not snippets
+        # Asked at every key, about the same snippets; to answer, their files are read.
+        now = (indexer.index, indexer.index.generation, tuple(snippets))
+        if self._held is not None and self._held[0] == now:
+            return self._held[1]
         try:
-            return all(_has_lines(indexer.index, snippet) for snippet in snippets)
+            verdict = all(_has_lines(indexer.index, snippet) for snippet in snippets)
+            self._held = (now, verdict)
+            return verdict
         except Exception as error:  # noqa: BLE001  # see above
             _log_fault("a look at old context", error)
             return False

@@ -127,6 +127,7 @@ def same_name(candidates: Candidates, place: Place) -> None:
         )
         if file != candidates.own and definition.kind in {"function", "method"}
     ]
+    candidates.index.prefetch(file for file, _ in found[:SAME_NAMES])
     for file, definition in found[:SAME_NAMES]:
         weight = SAME_NAME / len(found) ** 0.5
         candidates.add(file, definition.start_line, definition.end_line, weight, f"same name: {place.function}")
@@ -144,16 +145,18 @@ def names_in_use(candidates: Candidates, place: Place) -> list[Near]:
     }
     near: list[Near] = []
     classes = 0
-    known = candidates.index.definitions(names, limit=DEFINITIONS)
-    for name, found in sorted(known.items(), key=lambda item: -place.names[item[0]]):
+    known: dict[str, list[tuple[int, Definition]]] = {}
+    for name, found in candidates.index.definitions(names, limit=DEFINITIONS).items():
         elsewhere = [
             (file, definition)
             for file, definition in found
             if file != candidates.own and definition.kind not in {"field", "constant"}
         ]
         elsewhere = _imported(candidates, name, elsewhere)
-        if not elsewhere or len(elsewhere) > SHARED_NAME:
-            continue
+        if 0 < len(elsewhere) <= SHARED_NAME:
+            known[name] = elsewhere
+    candidates.index.prefetch(file for found in known.values() for file, _ in found)
+    for name, elsewhere in sorted(known.items(), key=lambda item: -place.names[item[0]]):
         weight = place.names[name] / len(elsewhere) ** 0.5
         for file, definition in elsewhere:
             candidates.add_head(file, definition, SIGNATURE * weight, f"signature: {name}")
@@ -222,6 +225,7 @@ def similar(candidates: Candidates, place: Place) -> list[Hit]:
     weights = [place.terms[term] for term in terms]
     exclude = [candidates.own] if candidates.own is not None else []
     hits = candidates.index.search(terms, CHUNKS, weights=weights, exclude=exclude)
+    candidates.index.prefetch({hit.file for hit in hits})
     for hit in hits:
         weight = (hit.score / hits[0].score) ** SHARPNESS
         end = hit.chunk.end_line

@@ -5,7 +5,8 @@ says whether the disk has gone on; and the files that were refused, so that a wa
 Everything about one file is replaced in one transaction. Raises :class:`~coder_lsp.retrieval.database.StoreError` and
 nothing else. What to index and when is the indexer's business.
 
-One connection writes, on one thread at a time; a second one only reads and serves the event loop meanwhile.
+One connection writes, on one thread at a time; a second one only reads and serves the event loop meanwhile. Other
+sessions write the same rows: what is read may be newer than what this session has taken in.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from typing import TYPE_CHECKING, TypeVar
 from coder_lsp.retrieval.database import (
     Fault,
     StoreError,
+    alone,
+    connect_writer,
     database_parts,
-    delete_database,
     fault_of,
+    identity_of,
     open_database,
     open_reader,
+    unlink_database,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +40,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ROWS_A_FETCH = 200
+
+_CHECKPOINT_BYTES = 4 << 20
+"""What is written between two checkpoints, about: SQLite's own measure, a thousand pages."""
+_ROW_BYTES = 32 << 10
+"""Of pages that a file's rows touch, beside its text and terms."""
 
 # A row of `symbols` or `imports` is numbered by its file and its place in it. The rows of one file lie together that
 # way and are found and deleted by range, with no second index.
@@ -108,6 +117,10 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.path = database.path
         self.replaced = database.replaced
+        self.suspicion = ""
+        """What looked like damage since the connections were opened, empty if nothing did."""
+        self._identity = database.identity
+        self._log_bytes = 0
         self._writer = database.writer
         self._reader = database.reader
         self._reading = threading.Lock()
@@ -159,23 +172,51 @@ class Store:
             for record in records:
                 self._replace_file(run, record)
 
-        with self._faults(writing=True):
+        with self._faults(writing=True), alone(self.path):
             self._transaction(statements)
+            self._checkpoint(sum(_ROW_BYTES + len(record.text) + len(record.terms) for record in records))
 
-    def is_sound(self) -> bool:
-        """Read the whole file once; False if its structure is not what it must be.
+    def examine(self, *, thoroughly: bool = False) -> str:
+        """What is wrong with the file, empty if nothing is found: its structure, and ``thoroughly`` every value.
 
-        On a connection of its own, so that other threads go on; ``close`` ends it early.
+        On a connection of its own, so that other threads go on and nothing is blamed on the database that an old
+        connection has got wrong; ``close`` ends it early. A database that is not at its path any more is not looked at.
         """
         try:
-            with self._faults(writing=False), contextlib.closing(open_reader(self.path)) as connection:
-                self._checking = connection
-                try:
-                    return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-                finally:
-                    self._checking = None
+            with self._faults(writing=False):
+                with alone(self.path):
+                    if self.is_replaced:
+                        return ""
+                    connection = open_reader(self.path)
+                with contextlib.closing(connection):
+                    self._checking = connection
+                    try:
+                        connection.execute("BEGIN")
+                        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                        if found != "ok":
+                            return " ".join(found.replace("*** in database main ***", "").split())
+                        if thoroughly:
+                            _read_all(connection)
+                    finally:
+                        self._checking = None
         except StoreError as error:
-            return error.fault is not Fault.DAMAGED
+            return error.found
+        return ""
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another session has put another database in the place of this one, which lives on without a name."""
+        return identity_of(self.path) != self._identity
+
+    def reopen(self) -> None:
+        """New connections to the same database. StoreError if there can be none; then the old ones are closed."""
+        with self._faults(writing=True), alone(self.path), self._reading:
+            if self.is_replaced:
+                raise StoreError(Fault.UNWRITABLE, f"{self.path} is another one")
+            self._close_connections()
+            self._writer = connect_writer(self.path)
+            self._reader = open_reader(self.path)
+            self.suspicion = ""
 
     def close(self) -> None:
         """Later calls raise StoreError (unwritable)."""
@@ -185,22 +226,25 @@ class Store:
                 checking.interrupt()
         with self._reading:
             self._closed = True
-            self._reader.close()
-        with contextlib.suppress(sqlite3.Error):
-            self._writer.close()
+            self._close_connections()
 
     def delete(self) -> None:
-        """Close and remove the file, so that the next ``open`` makes a new one."""
+        """Close and remove the file, so that the next ``open`` makes a new one; never another session's new one."""
         self.close()
-        with contextlib.suppress(OSError):
-            delete_database(self.path)
+        with contextlib.suppress(OSError, StoreError), alone(self.path):
+            if not self.is_replaced:
+                unlink_database(self.path)
 
     # -- what any thread may ask
 
     def definitions(self, names: Collection[str], *, limit: int) -> list[tuple[str, SymbolRow]]:
         """(path, symbol) of the definitions that have one of the names, at most ``limit`` a name."""
-        row = self._read(lambda run: run.execute(_DEFINITIONS, (json.dumps(list(names)), limit)).fetchone())
-        return [(path, tuple(symbol)) for path, *symbol in json.loads(row[0])]
+
+        def read(run: sqlite3.Connection) -> list[tuple[str, SymbolRow]]:
+            row = run.execute(_DEFINITIONS, (json.dumps(list(names)), limit)).fetchone()
+            return [(path, tuple(symbol)) for path, *symbol in json.loads(row[0])]
+
+        return self._read(read)
 
     def definitions_in(self, path: str, parent: str | None = None) -> list[SymbolRow]:
         query = f"""
@@ -212,20 +256,31 @@ class Store:
         """  # noqa: S608  # the number of bits, not input
         return self._read(lambda run: run.execute(query, (path, parent)).fetchall())
 
-    def imports_in(self, path: str) -> list[ImportRow]:
+    def imports_in(self, paths: Collection[str]) -> dict[str, list[ImportRow]]:
+        """Path -> its imports, by line, of those files that have some."""
         query = f"""
-            SELECT module, level, line, names, aliases FROM imports
-            WHERE id BETWEEN (SELECT id << {_SHIFT} FROM files WHERE path = ?1)
-                         AND (SELECT (id + 1 << {_SHIFT}) - 1 FROM files WHERE path = ?1)
-            ORDER BY id
+            SELECT f.path, i.module, i.level, i.line, i.names, i.aliases
+            FROM json_each(?) AS p JOIN files AS f ON f.path = p.value
+            JOIN imports AS i ON i.id BETWEEN f.id << {_SHIFT} AND (f.id + 1 << {_SHIFT}) - 1
+            ORDER BY i.id
         """  # noqa: S608  # the number of bits, not input
-        return self._read(lambda run: run.execute(query, (path,)).fetchall())
+        found: dict[str, list[ImportRow]] = {}
+        for path, *row in self._read(lambda run: run.execute(query, (json.dumps(list(paths)),)).fetchall()):
+            found.setdefault(path, []).append(tuple(row))
+        return found
 
-    def text(self, path: str) -> bytes | None:
-        """The compressed text of a file, None if it is not here."""
-        query = "SELECT text FROM texts WHERE file = (SELECT id FROM files WHERE path = ?)"
-        row = self._read(lambda run: run.execute(query, (path,)).fetchone())
-        return row[0] if row else None
+    def texts(self, paths: Collection[str]) -> dict[str, tuple[bytes, list[str]]]:
+        """Path -> digest and lines, of those files that are here."""
+        query = """
+            SELECT f.path, f.digest, f.lines, t.text
+            FROM json_each(?) AS p JOIN files AS f ON f.path = p.value JOIN texts AS t ON t.file = f.id
+        """
+
+        def read(run: sqlite3.Connection) -> dict[str, tuple[bytes, list[str]]]:
+            rows = run.execute(query, (json.dumps(list(paths)),)).fetchall()
+            return {path: (digest, lines_of(text, lines)) for path, digest, lines, text in rows}
+
+        return self._read(read)
 
     def file(self, path: str) -> StoredFile | None:
         query = """
@@ -264,6 +319,21 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             raise
+
+    def _checkpoint(self, written_bytes: int) -> None:
+        """From time to time, by one who is ``alone``: what is committed goes from the log into the file."""
+        self._log_bytes += written_bytes
+        if self._log_bytes >= _CHECKPOINT_BYTES:
+            self._log_bytes = 0
+            # What is committed is committed. A disk that is full says so at the next transaction.
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _close_connections(self) -> None:
+        # The writer last: it takes the log along if no other session has the database open.
+        for connection in (self._reader, self._writer):
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
     def _replace_file(self, run: sqlite3.Connection, record: FileRecord) -> None:
         run.execute(
@@ -321,7 +391,36 @@ class Store:
             yield
         # ValueError and TypeError: damaged JSON or a column of the wrong type.
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise fault_of(error, self.path, writing=writing) from error
+            fault = fault_of(error, self.path, writing=writing)
+            self.suspicion = fault.found or self.suspicion
+            raise fault from error
+
+
+def lines_of(packed: bytes, count: int) -> list[str]:
+    r"""The lines of a record's text, ``count`` of them: what lies between its ``\n``.
+
+    :raises ValueError, TypeError: damaged.
+    """
+    lines = str(packed, "utf-8").split("\n")
+    if len(lines) != count:
+        raise ValueError(f"{len(lines)} lines, and {count} were written")
+    return lines
+
+
+def _read_all(run: sqlite3.Connection) -> None:
+    """Every value as it is read in use; ValueError, TypeError or sqlite3.Error where that cannot be done."""
+    for table in ("files", "symbols", "skipped"):
+        for _ in run.execute(f"SELECT * FROM {table}"):  # noqa: S608  # our own names
+            pass
+    for names, aliases in run.execute("SELECT names, aliases FROM imports"):
+        json.loads(names), json.loads(aliases)
+    query = """
+        SELECT f.lines, x.text, t.chunks, t.terms
+        FROM files AS f LEFT JOIN texts AS x ON x.file = f.id LEFT JOIN terms AS t ON t.file = f.id
+    """
+    for lines, text, chunks, terms in run.execute(query):
+        lines_of(text, lines)
+        memoryview(chunks), memoryview(terms)
 
 
 def _skipped_row(file: SkippedFile) -> tuple[str, int, int, str]:

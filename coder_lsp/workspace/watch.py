@@ -31,11 +31,13 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING = 2000
 """More changed paths than this are one look at the whole root, which costs less than as many single ones."""
-MAX_WAIT_FACTOR = 10
+DEBOUNCE_MS = 20
+"""An editor's save is a handful of events within a few milliseconds. What is read half written is reported again."""
+MAX_WAIT_FACTOR = 25
 """A batch is handed on after this many times the debounce at the latest, however busy the disk is."""
 MASS_PATHS = 100
 """Nobody saves that many files at once: something larger is going on."""
-MASS_FACTOR = 6
+MASS_FACTOR = 15
 """Many changes, and a look at the whole root, wait this many times longer: a branch switch should be one batch."""
 UPKEEP_S = 1.0
 """How often a root that is not there is looked for."""
@@ -78,7 +80,7 @@ class Watcher:
         folders: Sequence[Folder],
         on_change: Callable[[Changes], None],
         *,
-        debounce_ms: float = 50,
+        debounce_ms: float = DEBOUNCE_MS,
         poll_ms: float = 2000,
         events: bool = True,
         on_fallback: Callable[[str], None] = logger.warning,

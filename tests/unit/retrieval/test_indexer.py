@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -12,8 +13,9 @@ from support import reading_jobs
 from support.projects import Hands, becomes, contents, difference, make
 
 from coder_lsp.retrieval.bm25 import tokenize
-from coder_lsp.retrieval.database import SCHEMA_VERSION, database_path
+from coder_lsp.retrieval.database import SCHEMA_VERSION, Fault, StoreError, database_path, identity_of
 from coder_lsp.retrieval.indexer import Indexer
+from coder_lsp.retrieval.store import Store
 
 PATIENCE_S = 60
 LONG_AGO_NS = 1_600_000_000_000_000_000
@@ -272,6 +274,79 @@ def test_two_sessions_share_a_root(start, fresh, root):
     assert one.notices == two.notices == []
 
 
+def test_a_session_that_is_behind_another_one_takes_that_for_no_damage(start, root):
+    """It read the text that the other one had stored, counted its lines, and threw the database away."""
+    make(root, 20)
+    (root / "a.py").write_text("some_name = 1\n")
+    one, two = start(root).settle(), start(root).settle()
+    (root / "a.py").write_text("some_name = 1\nother_name = 2\n")
+    two.indexer.touch(root / "a.py")
+    two.settle()
+    file = one.index.number(root, "a.py")
+    assert one.index.lines(file) == ["some_name = 1", "other_name = 2", ""]
+    (root / "a.py").write_text("some_name = 1\n")
+    two.indexer.touch(root / "a.py")
+    two.settle()
+    # What was read in between was never this file's text.
+    assert one.index.lines(file) == ["some_name = 1", ""]
+    assert one.settle().notices == two.notices == []
+
+
+def test_what_looks_like_damage_is_looked_at_again_before_anything_is_thrown_away(start, fresh, root, caplog):
+    make(root, 60)
+    session, other = start(root).settle(), start(root).settle()
+    before = identity_of(database_path(root))
+    for indexer in (session.indexer, other.indexer):
+        store = indexer._roots[root].store
+        # Nothing that SQLite does on request: a connection that has got something wrong.
+        store.suspicion = "database disk image is malformed"
+        for _ in range(20):
+            indexer.index._on_damage(root, store)
+    assert contents(session.settle().index) == contents(other.settle().index) == fresh(root)
+    assert session.notices == other.notices == []
+    assert identity_of(database_path(root)) == before
+    assert [record.message for record in caplog.records if "second look found nothing wrong" in record.message] != []
+    (root / "a.py").write_text("some_name = 1\n")
+    session.indexer.touch(root / "a.py")
+    session.settle().stop()
+    assert contents(start(root).settle().index) == fresh(root)
+
+
+def test_of_two_sessions_with_a_damaged_database_the_second_takes_what_the_first_made(start, fresh, root):
+    make(root, 60)
+    one, two = start(root).settle(), start(root).settle()
+    with sqlite3.connect(database_path(root)) as database:
+        database.execute("UPDATE texts SET text = x'00'")
+    database.close()
+    contents(one.index)
+    assert becomes(one.settle().index, fresh(root)) == ""
+    made = identity_of(database_path(root))
+    contents(two.index)
+    assert becomes(two.settle().index, fresh(root)) == ""
+    assert identity_of(database_path(root)) == made
+    assert [len(one.notices), len(two.notices)] == [1, 1]
+
+
+def test_a_database_that_is_busy_while_it_is_loaded_is_kept(start, fresh, root, monkeypatch):
+    make(root, 60)
+    start(root).settle().stop()
+    before = identity_of(database_path(root))
+    load, failed = Store.load, []
+
+    def busy_once(store):
+        if not failed:
+            failed.append(store)
+            raise StoreError(Fault.BUSY, "another process writes")
+        return load(store)
+
+    monkeypatch.setattr(Store, "load", busy_once)
+    session = start(root).settle()
+    assert failed
+    assert contents(session.index) == fresh(root)
+    assert identity_of(database_path(root)) == before
+    assert session.notices == []
+
+
 def test_stopping_is_quick_in_the_middle_and_nothing_is_lost(start, fresh, root):
     make(root, 200)
     session = start(root, job=reading_jobs.dawdle)
@@ -408,9 +483,9 @@ def spoil(path, how):
     ("how", "said"),
     [
         ("newer", "is built anew: it had the format"),
-        ("no database", "is built anew: it was damaged"),
+        ("no database", "is built anew: it was damaged (file is not a database)"),
         ("folder", "is built anew: something else was in its place"),
-        ("pages", "was damaged and is built anew"),
+        ("pages", "and is built anew"),
         ("terms", ""),
         ("empty", ""),
     ],
@@ -463,7 +538,8 @@ def test_damage_that_nobody_meets_is_looked_for(start, fresh, root):
     while not session.notices:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert session.notices == [f"The index of {root} was damaged and is built anew."]
+    [notice] = session.notices
+    assert re.fullmatch(rf"The index of {root} was damaged \([^)]*Page {page}\b.*\) and is built anew\.", notice)
     assert contents(session.settle().index) == fresh(root)
 
 
@@ -478,7 +554,7 @@ def test_a_store_that_breaks_while_it_is_used_is_built_anew_around_open_document
     database.close()
     contents(session.index)
     assert becomes(session.index, fresh(root, overlays=overlays)) == ""
-    assert session.notices == [f"The index of {root} was damaged and is built anew."]
+    assert session.notices == [f"The index of {root} was damaged (a value cannot be read) and is built anew."]
 
 
 def test_without_a_place_for_the_database_the_index_is_in_memory(start, fresh, root, tmp_path, monkeypatch):

@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 from support.records import record
 
-from coder_lsp.retrieval.database import APPLICATION_ID, SCHEMA_VERSION, Fault, StoreError, database_path
+from coder_lsp.retrieval import database
+from coder_lsp.retrieval.database import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Fault,
+    StoreError,
+    alone,
+    database_path,
+    delete_database,
+    fault_of,
+    identity_of,
+)
 from coder_lsp.retrieval.store import SkippedFile, Store
 
 
@@ -40,7 +51,12 @@ def everything(store):
         files,
         store.load_skipped(),
         [
-            (file.path, store.text(file.path), store.definitions_in(file.path), store.imports_in(file.path))
+            (
+                file.path,
+                store.texts([file.path]).get(file.path),
+                store.definitions_in(file.path),
+                store.imports_in([file.path]),
+            )
             for file in files
         ],
     )
@@ -57,16 +73,16 @@ def test_a_file_comes_back_as_it_was_written(store):
     assert (file.path, file.digest, file.terms, file.chunks) == ("a/b.py", written.digest, b"terms", b"")
     assert store.file("a/b.py") == file
     assert tuple(store.definitions_in("a/b.py")) == written.symbols
-    assert tuple(store.imports_in("a/b.py")) == written.imports
-    assert store.text("a/b.py") == written.text
+    assert tuple(store.imports_in(["a/b.py"])["a/b.py"]) == written.imports
+    assert store.texts(["a/b.py", "b"])["a/b.py"][1] == written.text.decode().split("\n")
 
 
 def test_writing_a_file_again_replaces_all_of_it(store):
     store.write([record("a.py", names=("f", "g", "h"), modules=("os",)), record("b.py", names=("f",))])
     store.write([record("a.py", "x = 1\n", names=("new",))])
     assert names(store.definitions(["f", "g", "h", "new"], limit=9)) == [("a.py", "new"), ("b.py", "f")]
-    assert store.imports_in("a.py") == []
-    assert store.text("a.py") == b"x = 1\n"
+    assert store.imports_in(["a.py"]) == {}
+    assert store.texts(["a.py"])["a.py"][1] == ["x = 1", ""]
     assert store.counts() == {"symbols": 2, "imports": 0, "skipped": 0}
 
 
@@ -75,7 +91,7 @@ def test_a_removed_file_leaves_nothing(store):
     store.write(removed=["a.py", "never.py"])
     assert [file.path for file in store.load()] == ["b.py"]
     assert store.definitions(["f"], limit=9) == []
-    assert (store.text("a.py"), store.file("a.py"), store.definitions_in("a.py")) == (None, None, [])
+    assert (store.texts(["a.py"]), store.file("a.py"), store.definitions_in("a.py")) == ({}, None, [])
     assert store.counts() == {"symbols": 1, "imports": 0, "skipped": 0}
 
 
@@ -184,6 +200,157 @@ def test_a_closed_store_says_so_by_its_fault(path):
     assert raised.value.fault is Fault.UNWRITABLE
 
 
+# -- several sessions
+
+
+def test_a_further_session_leaves_the_locks_of_the_first(path):
+    """A database that was opened and closed beside SQLite lost the locks of this process: whoever closed it last then,
+    in another process, took away the log that this one was writing.
+    """
+    one = open_store(path)
+    one.write([record("a.py")])
+    two = open_store(path)
+    log = identity_of(path.with_name("index.sqlite3-wal"))
+    script = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute('SELECT path FROM files').fetchall())"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[('a.py',)]\n"
+    assert identity_of(path.with_name("index.sqlite3-wal")) == log
+    one.write([record("b.py")])
+    assert [file.path for file in two.load()] == ["a.py", "b.py"]
+    one.close()
+    two.close()
+
+
+def test_what_one_session_throws_away_another_goes_on_with(path):
+    one, two = open_store(path), open_store(path)
+    two.write([record("a.py")])
+    one.delete()
+    assert two.is_replaced
+    two.write([record("b.py")])
+    assert [file.path for file in two.load()] == ["a.py", "b.py"]
+    assert two.examine(thoroughly=True) == ""
+    two.close()
+
+
+def test_a_session_does_not_throw_away_what_another_has_made_in_its_place(path):
+    one, two = open_store(path), open_store(path)
+    one.delete()
+    new = open_store(path)
+    new.write([record("new.py")])
+    two.delete()
+    assert not new.is_replaced
+    new.close()
+    again = open_store(path)
+    assert [file.path for file in again.load()] == ["new.py"]
+    again.close()
+
+
+def test_who_writes_waits_for_who_writes_checkpoints_or_replaces(store, path, monkeypatch):
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with alone(path), pytest.raises(StoreError) as raised:
+        store.write([record("a.py")])
+    assert raised.value.fault is Fault.BUSY
+    with alone(path), pytest.raises(StoreError):
+        delete_database(path)
+    store.write([record("a.py")])
+    assert [file.path for file in store.load()] == ["a.py"]
+
+
+def test_the_log_is_emptied_by_who_writes_and_never_by_itself(store, path):
+    """SQLite's own checkpoints begin after its lock is let go: two sessions could meet in one (fixed in 3.51.3)."""
+    assert store._writer.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    for number in range(40):
+        store.write([record(f"{number % 5}.py", terms=bytes(1 << 20))])
+    assert path.with_name("index.sqlite3-wal").stat().st_size < 16 << 20
+    assert path.stat().st_size > 4 << 20
+
+
+def test_a_store_that_is_opened_again_has_the_same_rows(store):
+    store.write([record("a.py")])
+    before = everything(store)
+    store.suspicion = "something"
+    store.reopen()
+    assert everything(store) == before
+    store.write([record("b.py")])
+    assert (len(list(store.load())), store.suspicion) == (2, "")
+
+
+# -- what is damage
+
+
+def _raised(statement):
+    try:
+        sqlite3.connect(":memory:").execute(statement).fetchall()
+    except sqlite3.Error as error:
+        return error
+    raise AssertionError(statement)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.DatabaseError("database disk image is malformed"),
+        sqlite3.DatabaseError("malformed database schema (files)"),
+        sqlite3.DatabaseError("file is not a database"),
+        _raised("SELECT * FROM files"),
+        _raised("SELECT CAST(x'ff' AS TEXT)"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        ValueError("3 lines, and 2 were written"),
+    ],
+)
+def test_only_wrong_content_is_damage(error):
+    assert fault_of(error, Path("x"), writing=False).fault is Fault.DAMAGED
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (sqlite3.OperationalError("database is locked"), Fault.BUSY),
+        (sqlite3.OperationalError("database table is locked: files"), Fault.BUSY),
+        (sqlite3.OperationalError("locking protocol"), Fault.BUSY),
+        (sqlite3.OperationalError("database schema has changed"), Fault.BUSY),
+        (sqlite3.OperationalError("interrupted"), Fault.BUSY),
+        (sqlite3.OperationalError("disk I/O error"), Fault.UNWRITABLE),
+        (sqlite3.OperationalError("unable to open database file"), Fault.UNWRITABLE),
+        (sqlite3.OperationalError("attempt to write a readonly database"), Fault.UNWRITABLE),
+        (sqlite3.OperationalError("database or disk is full"), Fault.UNWRITABLE),
+        (sqlite3.OperationalError("cannot start a transaction within a transaction"), Fault.UNWRITABLE),
+        (sqlite3.ProgrammingError("Cannot operate on a closed database."), Fault.UNWRITABLE),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), Fault.UNWRITABLE),
+    ],
+)
+@pytest.mark.parametrize("writing", [True, False])
+def test_nothing_else_is_damage(error, fault, writing):
+    """While reading, all of these once cost the database."""
+    assert fault_of(error, Path("x"), writing=writing).fault is fault
+
+
+def test_what_is_said_of_damage_quotes_nothing():
+    said = fault_of(_raised("SELECT CAST(x'736563726574ff' AS TEXT)"), Path("x"), writing=False)
+    assert said.message == "x is damaged: a text is not UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        ("UPDATE texts SET text = x'00'", "a value cannot be read"),
+        ("UPDATE files SET lines = 99", "a value cannot be read"),
+        ("UPDATE imports SET names = '['", "a value cannot be read"),
+        ("UPDATE symbols SET signature = CAST(x'ff' AS TEXT)", "a text is not UTF-8"),
+        ("DELETE FROM texts", "a value cannot be read"),
+        ("DELETE FROM terms", "a value cannot be read"),
+    ],
+)
+def test_a_thorough_look_reads_every_value(store, spoil, found):
+    store.write([record("a.py", modules=("os",))])
+    assert store.examine(thoroughly=True) == ""
+    store._writer.execute(spoil)
+    assert store.examine(thoroughly=True) == found
+    assert store.examine() == ""
+
+
 # -- databases that cannot be used
 
 
@@ -215,7 +382,7 @@ def test_a_file_that_is_no_database_is_replaced(path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"this is no database" * 1000)
     store = open_store(path)
-    assert store.replaced == "it was damaged"
+    assert store.replaced == "it was damaged (file is not a database)"
     _is_new(store)
 
 
@@ -259,7 +426,7 @@ def test_our_mark_without_our_tables_is_damage(path):
         )
     database.close()
     store = open_store(path)
-    assert store.replaced == "it was damaged"
+    assert store.replaced == "it was damaged (no such table: meta)"
     _is_new(store)
 
 
@@ -306,7 +473,7 @@ def _fault_in(path):
     try:
         everything(store)
         store.definitions([f"name_{number}" for number in range(60)], limit=9)
-        if not store.is_sound():
+        if store.examine():
             return Fault.DAMAGED
     except StoreError as error:
         return error.fault
