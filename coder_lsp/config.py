@@ -50,6 +50,37 @@ class CompletionConfig:
         default=8000,
         metadata={"doc": "The same for a suggestion that was asked for; 0 is no limit.", "least": 0, "most": 600_000},
     )
+    early_ms: int = field(
+        default=600,
+        metadata={
+            "doc": "Once a whole line is there, how long to wait for more before it is shown; what follows comes after "
+            "it is accepted. 0 is no limit.",
+            "least": 0,
+            "most": 600_000,
+        },
+    )
+    reuse: bool = field(
+        default=True,
+        metadata={"doc": "Serve from what was generated already while its text is typed, deleted or accepted."},
+    )
+    delay: str = field(
+        default="adaptive",
+        metadata={
+            "doc": "Before asking the model: adaptive waits a little while keys come fast, none asks at each key.",
+            "choices": ("adaptive", "none"),
+        },
+    )
+    show_filter: str = field(
+        default="auto",
+        metadata={
+            "doc": "Hold back suggestions that are likely to be ignored: auto by what you accepted so far (by a fixed "
+            "rule until there is enough), rule by the fixed rule, off not at all.",
+            "choices": ("auto", "rule", "off"),
+        },
+    )
+    alternatives: int = field(
+        default=3, metadata={"doc": "Different suggestions when asked for explicitly.", "least": 1, "most": 5}
+    )
 
 
 @dataclass(frozen=True)
@@ -63,12 +94,26 @@ class PromptConfig:
         default=192, metadata={"doc": "Tokens of the file after the cursor.", "least": 0, "most": 65_536}
     )
     context_tokens: int = field(default=512, metadata={"doc": "Tokens of other files.", "least": 0, "most": 65_536})
+    anchored: bool = field(
+        default=True,
+        metadata={"doc": "Split the prompt a few lines above the cursor, so that a key costs almost nothing."},
+    )
     anchor_lines: int = field(
         default=3,
         metadata={
             "doc": "Lines above the cursor's line where the fixed part of the prompt ends; what follows is typed on.",
             "least": 0,
             "most": 64,
+        },
+    )
+
+    ladder_tokens: int = field(
+        default=192,
+        metadata={
+            "doc": "Tokens around the cursor for the first answer in a place that was not evaluated yet, while the "
+            "full prompt is made ready behind it; 0: always wait for the full prompt.",
+            "least": 0,
+            "most": 65_536,
         },
     )
 
@@ -109,7 +154,12 @@ class EngineConfig:
         metadata={"doc": "KV cache of one sequence, in tokens; 0: by the model.", "least": 0, "most": 1_048_576},
     )
     sequences: int = field(
-        default=2, metadata={"doc": "Places whose prompts stay evaluated; 0: by the machine.", "least": 0, "most": 64}
+        default=3,
+        metadata={
+            "doc": "Places whose prompts stay evaluated: two are in use while one is typed in; 0: by the machine.",
+            "least": 0,
+            "most": 64,
+        },
     )
     threads: int = field(
         default=0, metadata={"doc": "Threads for decoding; 0: physical cores.", "least": 0, "most": 1024}
@@ -119,6 +169,40 @@ class EngineConfig:
         metadata={"doc": "Element type of the KV cache: q8_0 halves its memory.", "choices": ("f16", "q8_0", "f32")},
     )
     loras: tuple[str, ...] = field(default=(), metadata={"doc": "Paths of LoRA adapters (GGUF) laid over the model."})
+    draft: bool = field(
+        default=True,
+        metadata={"doc": "Guess tokens from text that is there already and check several at once; same answers."},
+    )
+
+
+@dataclass(frozen=True)
+class IdleConfig:
+    """Work ahead, while nobody waits for an answer."""
+
+    enabled: bool = field(
+        default=True,
+        metadata={"doc": "Make prompts and continuations ready before they are asked for.", "narrows": {"to": False}},
+    )
+    on_battery: bool = field(default=True, metadata={"doc": "Also while the computer runs on its battery."})
+    saved_places: int = field(
+        default=8,
+        metadata={
+            "doc": "Places whose evaluated prompts are kept on disk for the next session (some 20 MB each with the "
+            "default model); 0 keeps none.",
+            "least": 0,
+            "most": 256,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class StatsConfig:
+    """What is remembered of suggestions: counts, lengths and times, never text. It stays on this machine."""
+
+    enabled: bool = field(
+        default=True,
+        metadata={"doc": "Remember what became of suggestions, for `coder-lsp stats`.", "narrows": {"to": False}},
+    )
 
 
 @dataclass(frozen=True)
@@ -153,3 +237,5 @@ class Config:
     context: ContextConfig = field(default_factory=ContextConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     host: HostConfig = field(default_factory=HostConfig)
+    idle: IdleConfig = field(default_factory=IdleConfig)
+    stats: StatsConfig = field(default_factory=StatsConfig)

@@ -25,6 +25,8 @@ class FinishReason(str, enum.Enum):
     """``max_tokens`` or the end of the context."""
     DEADLINE = "deadline"
     """Out of time; the text ends with a whole line where there was one."""
+    UNSURE = "unsure"
+    """The model lost its confidence; the text ends with the last whole line it was sure of."""
     CANCELLED = "cancelled"
     """Cancelled, or superseded by a newer request."""
 
@@ -34,6 +36,14 @@ class Trigger(str, enum.Enum):
 
     AUTOMATIC = "automatic"
     INVOKED = "invoked"
+
+
+class PromptKind(str, enum.Enum):
+    """How much of the document a prompt shows."""
+
+    FULL = "full"
+    SHORT = "short"
+    """The lines around the cursor alone, for a first answer in a place whose full prompt is not evaluated yet."""
 
 
 class Shape(str, enum.Enum):
@@ -67,7 +77,9 @@ class FimRequest:
 
     ``document`` is an opaque identity (the URI) under which the host remembers where it anchored this document; the
     host never opens it. ``deadline_ms`` counts from the start of decoding, 0 means none. ``max_tokens`` counts
-    generated tokens.
+    generated tokens. ``alternatives`` is how many different texts are wanted. ``idle``: work ahead that nobody waits
+    for yet; it runs when the host has nothing else to do and ends ``CANCELLED`` when it has. ``patient``: the full
+    prompt and these very snippets, however long reading them takes.
     """
 
     document: str
@@ -84,16 +96,25 @@ class FimRequest:
     top_k: int = 40
     top_p: float = 0.95
     seed: int = 0
+    alternatives: int = 1
+    idle: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """``prompt = reused + evaluated``; ``generated`` are new tokens, the healed one included."""
+    """``prompt = reused + evaluated``; ``generated`` are new tokens, the healed one included.
+
+    They took ``passes`` forward passes, which had ``drafted`` guessed tokens in them, of which ``accepted`` were right.
+    """
 
     prompt: int = 0
     reused: int = 0
     evaluated: int = 0
     generated: int = 0
+    passes: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +136,9 @@ class FimResult:
     """Tokens of other files in the prompt, headers included."""
     snippets: tuple[int, ...] = ()
     """Which of the request's snippets the model saw, in full or in part."""
+    alternatives: tuple[str, ...] = ()
+    """Further texts, the likeliest first, where the request asked for them."""
+    prompt_kind: PromptKind = PromptKind.FULL
 
 
 class TextSink(Protocol):
@@ -131,6 +155,10 @@ class FimBackend(Protocol):
     """
 
     async def complete(self, request: FimRequest, on_text: TextSink | None = None) -> FimResult: ...
+
+    async def warm(self, request: FimRequest) -> None:
+        """Have the prompt of a place evaluated when there is nothing else to do. Returns at once; never raises."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -151,6 +179,8 @@ class CompletionRequest:
     trigger: Trigger = Trigger.AUTOMATIC
     preceding: str = ""
     max_tokens: int | None = None
+    patient: bool = False
+    """Rather late than out of a short prompt: for who asks once, as a command does."""
 
 
 class ContextSource(Protocol):
@@ -175,6 +205,21 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """Whether a suggestion is worth showing (``completion.show_filter``), and the figures that say so.
+
+    ``probability`` is how likely it is to be accepted, None where no filter has learned that. Now and then one that
+    would be held back is shown, to learn whether that is still right; ``weight`` is how many it stands for.
+    """
+
+    show: bool
+    probability: float | None = None
+    reason: str = ""
+    features: tuple[float, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class CompletionOutcome:
     """What came of a request: suggestions, or none and the reason (``paused``, ``superseded``, ``empty`` …)."""
 
@@ -185,6 +230,10 @@ class CompletionOutcome:
     timings_ms: dict[str, float] = field(default_factory=dict)
     snippets: tuple[Snippet, ...] = ()
     """What of other files was sent along; ``result.snippets`` says which of them the model saw."""
+    source: str = "model"
+    """Where the text comes from: ``model``, a running ``stream``, or the ``cache``."""
+    judgement: Judgement | None = None
+    """None where nobody judged: what the user asked for, or goes on typing through."""
 
 
 class HostState(str, enum.Enum):

@@ -14,6 +14,7 @@ A placement is kept while the text before the anchor and after the cursor stay w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 CLOSERS = ")]}>\"'`"
 """What editors insert by themselves after the cursor while an opener is typed."""
 
-_TAIL_LINES = 16
+_TAIL_LINES = 13
 """Lines typed below an anchor before it moves up behind the cursor. Moving it means evaluating head and suffix again, a
 second or two on two cores; keeping it costs little quality (docs/benchmarks.md: three lines 34, six lines 30 of 48)."""
+_DUE_LINES = 5
+"""The same where nobody waits: so many lines later the anchor is moved in the background."""
 _TAIL_TOKENS = 320
+_LAST_PIECE = re.compile(r"[ \t]?_?[^\W_]*\Z")
 _SAME_START = 512
 """Characters of the old head that must still be there for its window to be worth keeping."""
 _REWINDOW = 0.7
@@ -63,13 +67,24 @@ def place(
     *,
     snippets: tuple[Snippet, ...] = (),
     previous: Placement | None = None,
+    ahead: bool = False,
 ) -> Placement:
-    """The placement for a request: ``previous`` if it still holds, else a new one that shares what it can with it."""
+    """The placement for a request: ``previous`` if it still holds, else a new one that shares what it can with it.
+
+    ``ahead``: nobody waits for it, so a better one is made where :func:`is_due` says so.
+    """
     shown = _without_closers(suffix)
-    if previous is not None and _holds(cache, previous, prefix, shown, snippets):
-        return previous
+    if not config.anchored:
+        previous = None
+    elif previous is not None and snippets == previous.snippets:
+        better = ahead and is_due(config, previous, prefix)
+        if not better and _holds(cache, config, previous, prefix, shown):
+            return previous
     window = _window(cache, config, prefix, previous)
-    anchor = max(window, _lines_above(prefix, config.anchor_lines))
+    anchor = len(prefix) - len(last_piece(prefix))
+    if config.anchored:
+        anchor = _lines_above(prefix, config.anchor_lines)
+    anchor = max(window, anchor)
     end = first_lines(cache, shown, config.suffix_tokens)
     return Placement(
         window=window,
@@ -81,15 +96,31 @@ def place(
     )
 
 
-def _holds(cache: TokenCache, previous: Placement, prefix: str, suffix: str, snippets: tuple[Snippet, ...]) -> bool:
-    if snippets != previous.snippets or not prefix.startswith(previous.head, previous.window):
+def holds(cache: TokenCache, config: PromptConfig, placement: Placement, prefix: str, suffix: str) -> bool:
+    """Whether a placement still splits this text: what the model was shown of it is there, and the tail is short."""
+    return _holds(cache, config, placement, prefix, _without_closers(suffix))
+
+
+def is_due(config: PromptConfig, placement: Placement, prefix: str) -> bool:
+    """Whether so much was typed below the anchor that it is worth moving while nobody waits."""
+    return placement.tail(prefix).count("\n") > config.anchor_lines + _DUE_LINES
+
+
+def last_piece(text: str) -> str:
+    """The piece of a word that ``text`` ends with, from its last underscore, with the space before it."""
+    found = _LAST_PIECE.search(text)
+    return found.group() if found else ""
+
+
+def _holds(cache: TokenCache, config: PromptConfig, previous: Placement, prefix: str, suffix: str) -> bool:
+    if not prefix.startswith(previous.head, previous.window):
         return False
     if len(prefix) < previous.anchor:
         return False
     if not (suffix == previous.suffix if previous.suffix_is_whole else suffix.startswith(previous.suffix)):
         return False
     tail = prefix[previous.anchor :]
-    return tail.count("\n") <= _TAIL_LINES and len(cache.tokenize(tail)) <= _TAIL_TOKENS
+    return tail.count("\n") <= config.anchor_lines + _TAIL_LINES and len(cache.tokenize(tail)) <= _TAIL_TOKENS
 
 
 def _window(cache: TokenCache, config: PromptConfig, prefix: str, previous: Placement | None) -> int:
