@@ -1,4 +1,7 @@
-"""``coder-lsp doctor``: runs the checks of ``coder_lsp.doctor`` and prints what they find, as it is found."""
+"""``coder-lsp doctor``: runs the checks of ``coder_lsp.doctor`` and prints what they find, as it is found.
+
+With ``--tune`` it measures instead how to run the model on this machine (``coder_lsp.optimise.tune``).
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,17 @@ _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", 
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--full", is_flag=True, help="Read the whole model file again to compute its digest.")
 @click.option("--no-completion", is_flag=True, help="Leave out the timed completion, which loads the model.")
+@click.option("--tune", is_flag=True, help="Time threads, attention and cache with the model, and remember the best.")
 @click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
 @click.option("--offline", is_flag=True, help="Forbid any use of the network.")
-def doctor(*, as_json: bool, full: bool, no_completion: bool, model: str | None, offline: bool) -> None:
+def doctor(*, as_json: bool, full: bool, no_completion: bool, tune: bool, model: str | None, offline: bool) -> None:
     """Check the installation and say how to fix what is wrong.
 
     Exit status: 0 if all is well, 1 if there are problems.
     """
+    if tune:
+        _tune(model, as_json=as_json)
+        return
     out = console()
     found: list[Finding] = []
     for finding in findings(model=model, offline=offline or None, full=full, completion=not no_completion):
@@ -79,6 +86,36 @@ def findings(*, model: str | None, offline: bool | None, full: bool, completion:
     yield from run("model memory", partial(models.check_memory_need, installed, available, total))
     if completion and not any(finding.status is Status.FAIL for finding in engine + file):
         yield from run("completion", partial(trial.check_completion, loaded.config))
+
+
+def _tune(model: str | None, *, as_json: bool) -> None:
+    from coder_lsp.app import load_config
+    from coder_lsp.models.store import resolve
+    from coder_lsp.optimise.tune import tune
+
+    config = load_config(model=model)
+    installed = resolve(config.model)
+    remarks = console(stderr=True)
+    tuning = tune(installed.path, lambda what: remarks.print(f"timing {what}"))
+    if as_json:
+        emit_json({"model": installed.name, "timed": [asdict(each) for each in tuning.timed]} | asdict(tuning.chosen))
+        return
+    out = console()
+    out.print(f"{'THREADS':>7}  {'ATTENTION':<9}  {'CACHE':<5}  {'PROMPT':>12}  {'DECODE':>12}")
+    for each in tuning.timed:
+        attention = "flash" if each.way.flash_attention else "plain"
+        speeds = f"{each.prefill:>8.1f}/s    {each.decode:>8.1f}/s"
+        out.print(f"{each.way.threads:>7}  {attention:<9}  {each.way.kv_type:<5}  {speeds}")
+    chosen = tuning.chosen
+    out.print()
+    out.print(
+        f"remembered for {installed.name}: {chosen.threads} threads decoding, {chosen.threads_batch} for prompts, "
+        f"{'flash' if chosen.flash_attention else 'plain'} attention"
+    )
+    if chosen.kv_type != config.engine.kv_type:
+        out.print(f"the cache is faster as {chosen.kv_type}: set engine.kv_type")
+    if config.engine.threads:
+        out.print(f"engine.threads is set to {config.engine.threads} and wins; 0 takes what was measured")
 
 
 def _print(out: Console, finding: Finding) -> None:

@@ -1,4 +1,4 @@
-"""``coder-lsp models``: list, pull, add, verify, remove and choose models.
+"""``coder-lsp models``: list, pull, add, verify, remove, choose and optimise models.
 
 Words and flags only; what they do is in ``coder_lsp.models``. Results go to stdout, progress and remarks to stderr.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coder_lsp.cli.optimise import optimise
 from coder_lsp.errors import CoderLspError, InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def _items(names: Any, incomplete: str) -> list[CompletionItem]:
 @click.group()
 def models() -> None:
     """List, pull, add, verify, remove and choose models."""
+
+
+models.add_command(optimise)
 
 
 @models.command("list")
@@ -272,7 +276,15 @@ def _entry_row(name: str, entry: Any) -> dict[str, Any]:
     )
     row: dict[str, Any] = {"name": name, "aliases": list(entry.aliases) if entry else []}
     row |= {key: getattr(entry, key) if entry else None for key in keys}
-    return row | {"installed": False, "verified": False, "path": None, "source": "", "added": "", "fault": ""}
+    return row | {
+        "installed": False,
+        "verified": False,
+        "path": None,
+        "source": "",
+        "added": "",
+        "derived": None,
+        "fault": "",
+    }
 
 
 def _model_row(model: InstalledModel) -> dict[str, Any]:
@@ -287,6 +299,7 @@ def _model_row(model: InstalledModel) -> dict[str, Any]:
         "source": model.source,
         "added": model.added,
         "linked": model.linked,
+        "derived": model.derived,
     }
 
 
@@ -294,6 +307,8 @@ def _state(row: dict[str, Any]) -> str:
     if row["fault"]:
         return "damaged"
     if row["installed"]:
+        if row["derived"]:
+            return f"made from {row['derived'].get('derived_from', 'another')}"
         return "verified" if row["verified"] else "unverified"
     return "not here" if row["sha256"] else "not here, no digest"
 

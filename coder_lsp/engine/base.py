@@ -7,6 +7,7 @@ time runs on the calling thread, and :class:`CancelToken` may be set from any ot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -31,6 +32,8 @@ class EngineOptions:
     loras: tuple[tuple[str, float], ...] = ()
     """LoRA adapters, (GGUF path, scale)."""
     use_mmap: bool = True
+    draft: bool = True
+    """Whether its user wants tokens guessed (see :class:`GenerateRequest`)."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class GenerateRequest:
     ``stop`` strings and ``stop_tokens`` end the text before themselves. The deadline counts in ms from the first
     decoded token and is looked at where a line ends. ``temperature`` 0 is greedy. ``sequence`` None: the one whose
     history shares the longest prefix with ``tokens``, else the least recently used.
+
+    ``draft``: guess tokens from text that is there already and check several in one forward pass; greedy only, and the
+    answer is the same. ``hints`` are runs of tokens to guess from besides the prompt, such as recent suggestions.
+    A line behind the first whose tokens have a mean logprob below ``least_logprob`` ends the text before itself
+    (``UNSURE``); the text may then be shorter than what was streamed.
     """
 
     tokens: Sequence[int]
@@ -69,11 +77,18 @@ class GenerateRequest:
     top_p: float = 0.95
     seed: int = 0
     sequence: int | None = None
+    draft: bool = True
+    hints: Sequence[Sequence[int]] = ()
+    least_logprob: float = -math.inf
 
 
 @dataclass(frozen=True)
 class Generation:
-    """``text`` without the forced bytes; ``token_ids`` as generated, the healed one first; one logprob a token."""
+    """``text`` without the forced bytes; ``token_ids`` as generated, the healed one first; one logprob a token.
+
+    ``runners_up`` are other tokens that could have come first, once the forced bytes were there, with their logprobs:
+    up to four, the likeliest first, none that ends the text.
+    """
 
     text: str
     finish_reason: FinishReason
@@ -82,6 +97,7 @@ class Generation:
     tokens: TokenCounts = field(default_factory=TokenCounts)
     timings_ms: dict[str, float] = field(default_factory=dict)
     sequence: int = 0
+    runners_up: tuple[tuple[int, float], ...] = ()
 
 
 class CancelToken(Protocol):
@@ -149,6 +165,22 @@ class Engine(Vocabulary, Protocol):
         ...
 
     def clear(self, sequence: int) -> None: ...
+
+    def reusable(self, tokens: Sequence[int]) -> int:
+        """How many of ``tokens``, from the first on, some sequence holds now."""
+        ...
+
+    def sequence_state(self, sequence: int) -> bytes:
+        """What a sequence holds, for :meth:`restore_sequence`; empty if it holds nothing."""
+        ...
+
+    def restore_sequence(self, sequence: int, tokens: Sequence[int], state: bytes) -> bool:
+        """Make a sequence hold ``tokens`` again out of the state it once had with them.
+
+        False, and nothing is restored, if the state is damaged or was made of other tokens, by another model as far as
+        its header tells, or with another kind of cache. The caller keeps apart files that differ in weights alone.
+        """
+        ...
 
     def close(self) -> None: ...
 

@@ -2,7 +2,7 @@
 
 The only module that touches the native extension. It settles what can be settled before a byte of the model is
 loaded (matching versions, a whole file, an amount of memory, threads) and then hands values to C++ and back; the
-loop of a generation is in ``native/src/session.cpp``. Calls from several threads take turns: a second one waits until
+loop of a generation is in ``native/src/decoding.cpp``. Calls from several threads take turns: a second one waits until
 the first is done or is itself cancelled.
 """
 
@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from coder_lsp.engine import hardware
+from coder_lsp.engine import hardware, tuned
 from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo
 from coder_lsp.errors import EngineError, EngineVersionError, ModelUnsupported, OutOfMemory
 from coder_lsp.types import FinishReason, TokenCounts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.engine import _native
     from coder_lsp.engine.base import CancelToken, LoadProgress
+    from coder_lsp.engine.tuned import Tuned
     from coder_lsp.types import TextSink
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class LlamaEngine:
         facts = native.inspect_gguf(str(path))
         if not facts.architecture:
             raise ModelUnsupported(f"{path} states no model architecture", hint="choose a file that holds a model")
-        resolved, reason = resolve(options, facts)
+        measured = tuned.recall(path)
+        resolved, reason = resolve(options, facts, measured)
         need = MemoryNeed.of(facts, resolved)
         need.check(path, hardware.memory())
         for lora, _ in resolved.loras:
@@ -90,7 +92,8 @@ class LlamaEngine:
         load_options.use_mmap = resolved.use_mmap
         # Measured, 0.5B, slices of 128: prefill 4-8 % faster with it, decoding the same. It computes in half precision
         # whatever the cache holds, so an f32 cache, chosen for exactness, goes without.
-        load_options.flash_attention = resolved.kv_type != "f32"
+        wanted = measured.flash_attention if measured else True
+        load_options.flash_attention = wanted and resolved.kv_type != "f32"
         session = native.Session(load_options, progress)
         loaded = session.facts
         info = ModelInfo(
@@ -141,6 +144,7 @@ class LlamaEngine:
         ``logprobs`` are of the model's distribution as it is: temperature 1, before forced bytes, top-k and top-p
         narrow it. Temperature comes first, then top-k, then top-p. After a deadline ``text`` may be shorter than what
         was streamed: it is cut to whole lines. A cancelled prefill reports what it evaluated, less than the prompt.
+        Nothing is guessed for recurrent models, whose state cannot be rolled back.
         """
         result = self.session.generate(_native_request(request), on_text, _own(cancel))
         return Generation(
@@ -153,6 +157,9 @@ class LlamaEngine:
                 reused=result.reused,
                 evaluated=result.evaluated,
                 generated=len(result.token_ids),
+                passes=result.passes,
+                drafted=result.drafted,
+                accepted=result.accepted,
             ),
             timings_ms={
                 "prompt": result.rollback_ms,
@@ -161,6 +168,7 @@ class LlamaEngine:
                 "total": result.rollback_ms + result.prefill_ms + result.decode_ms,
             },
             sequence=result.sequence,
+            runners_up=tuple(result.runners_up),
         )
 
     def prefill(self, tokens: Sequence[int], sequence: int | None = None, cancel: CancelToken | None = None) -> int:
@@ -171,6 +179,15 @@ class LlamaEngine:
 
     def clear(self, sequence: int) -> None:
         self.session.clear(sequence)
+
+    def reusable(self, tokens: Sequence[int]) -> int:
+        return self.session.reusable(list(tokens))
+
+    def sequence_state(self, sequence: int) -> bytes:
+        return self.session.state(sequence)
+
+    def restore_sequence(self, sequence: int, tokens: Sequence[int], state: bytes) -> bool:
+        return self.session.restore(sequence, list(tokens), state)
 
     def close(self) -> None:
         """Cancel what runs, wait for it, free the model. Any later call raises EngineError."""
@@ -296,15 +313,20 @@ def load_native() -> None:
         raise EngineError(f"the native engine cannot be loaded: {error}", hint=REINSTALL) from error
 
 
-def resolve(options: EngineOptions, facts: _native.GgufFacts) -> tuple[EngineOptions, str]:
-    """Options without zeros, and the reasons for what was chosen here."""
+def resolve(
+    options: EngineOptions, facts: _native.GgufFacts, measured: Tuned | None = None
+) -> tuple[EngineOptions, str]:
+    """Options without zeros, and the reasons for what was chosen here. What was measured wins over what is usual."""
     cores = hardware.cores()
     reasons = []
-    threads = options.threads
-    if threads == 0:
+    threads, threads_batch = options.threads, options.threads_batch
+    if threads == 0 and measured:
+        threads, threads_batch = measured.threads, threads_batch or measured.threads_batch
+        reasons.append(f"{threads} threads (measured by doctor --tune)")
+    elif threads == 0:
         threads = cores.count
         reasons.append(f"{threads} threads ({cores.reason})")
-    threads_batch = options.threads_batch or threads
+    threads_batch = threads_batch or threads
     slice_tokens = options.slice_tokens
     if slice_tokens == 0:
         slice_tokens = _slice_tokens(facts, options.context_tokens, threads_batch)
@@ -356,6 +378,9 @@ def _native_request(request: GenerateRequest) -> _native.Request:
     native.top_p = request.top_p
     native.seed = request.seed & SEED_MASK
     native.sequence = request.sequence
+    native.draft = request.draft
+    native.hints = [list(hint) for hint in request.hints]
+    native.least_logprob = request.least_logprob
     return native
 
 

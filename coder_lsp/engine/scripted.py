@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import CancelToken, EngineOptions, GenerateRequest, Generation, ModelInfo
+from coder_lsp.engine.scripted_text import ScriptedLine, ScriptedText
 from coder_lsp.errors import ContextOverflow, EngineError
 from coder_lsp.types import FinishReason, TokenCounts
 
@@ -61,7 +62,8 @@ class ScriptedEngine:
     """Says ``reply``, one byte a token, then its end token.
 
     ``requests`` collects what was asked. ``fail_with`` is raised by each generation, after ``fail_after`` tokens.
-    The seconds make it slow: for each token decoded, and for each prompt token evaluated.
+    The seconds make it slow: for each token decoded, and for each prompt token evaluated. ``logprob`` is that of each
+    token, and ``runners_up`` those of each generation. It knows its text, so it never drafts.
     """
 
     name = "scripted"
@@ -75,6 +77,8 @@ class ScriptedEngine:
         prefill_seconds: float = 0.0,
         fail_with: Exception | None = None,
         fail_after: int = 0,
+        logprob: float = 0.0,
+        runners_up: Sequence[tuple[int, float]] = (),
         options: EngineOptions | None = None,
         special_tokens: Sequence[str] = SPECIAL_TOKENS,
         bos: str | None = None,
@@ -84,6 +88,8 @@ class ScriptedEngine:
         self.prefill_seconds = prefill_seconds
         self.fail_with = fail_with
         self.fail_after = fail_after
+        self.logprob = logprob
+        self.runners_up = tuple(runners_up)
         self.requests: list[GenerateRequest] = []
         self.options = replace(options or EngineOptions(), threads=1, threads_batch=1, slice_tokens=1)
         self._special = {text: 256 + i for i, text in enumerate(special_tokens)}
@@ -160,6 +166,21 @@ class ScriptedEngine:
     def clear(self, sequence: int) -> None:
         self._at(sequence).clear()
 
+    def reusable(self, tokens: Sequence[int]) -> int:
+        return max(_common(self._at(i), tokens) for i in range(len(self._histories)))
+
+    def sequence_state(self, sequence: int) -> bytes:
+        held = self._at(sequence)
+        return _state(held) if held else b""
+
+    def restore_sequence(self, sequence: int, tokens: Sequence[int], state: bytes) -> bool:
+        history = self._at(sequence)
+        if not tokens or len(tokens) > self.options.context_tokens or state != _state(tokens):
+            return False
+        history[:] = tokens
+        self._used[sequence] = max(self._used) + 1
+        return True
+
     def close(self) -> None:
         self._closed = True
 
@@ -172,11 +193,13 @@ class ScriptedEngine:
         if len(tokens) + 1 > self.options.context_tokens:
             raise _overflow(len(tokens), self.options.context_tokens)
         self._check(tokens)
+        for hint in request.hints:
+            self._check(hint)
         chosen = self._choose(tokens, request.sequence)
         reused, evaluated = self._evaluate(chosen, tokens, cancel, leave=1)
         evaluated_at = time.monotonic()
         ids: list[int] = []
-        text = _Text(request)
+        text = ScriptedText(request)
         finish = FinishReason.CANCELLED
         if reused + evaluated == len(tokens):
             finish = self._decode(request, on_text, cancel, ids, text)
@@ -187,8 +210,15 @@ class ScriptedEngine:
             text=text.final(),
             finish_reason=finish,
             token_ids=tuple(ids),
-            logprobs=(0.0,) * len(ids),
-            tokens=TokenCounts(prompt=len(tokens), reused=reused, evaluated=evaluated, generated=len(ids)),
+            logprobs=(self.logprob,) * len(ids),
+            tokens=TokenCounts(
+                prompt=len(tokens),
+                reused=reused,
+                evaluated=evaluated,
+                generated=len(ids),
+                # The first token is the prompt's; the last one is evaluated only where the next one turned out to end.
+                passes=max(0, len(ids) - (finish is not FinishReason.STOP_TOKEN)),
+            ),
             timings_ms={
                 "prompt": 0.0,
                 "prefill": (evaluated_at - started) * 1e3,
@@ -196,6 +226,7 @@ class ScriptedEngine:
                 "total": (now - started) * 1e3,
             },
             sequence=chosen,
+            runners_up=self.runners_up if text.paid and ids else (),
         )
 
     def _decode(
@@ -204,11 +235,12 @@ class ScriptedEngine:
         on_text: TextSink | None,
         cancel: ScriptedCancel,
         ids: list[int],
-        text: _Text,
+        text: ScriptedText,
     ) -> FinishReason:
         started = time.monotonic()
         room = self.options.context_tokens - len(request.tokens)
         finish = FinishReason.LENGTH
+        line = ScriptedLine(request.least_logprob)
         for token in self._script(request):
             if self.decode_seconds:
                 cancel.wait(self.decode_seconds)
@@ -219,11 +251,15 @@ class ScriptedEngine:
             if self.fail_with is not None and len(ids) >= self.fail_after:
                 raise self.fail_with
             if text.paid and (token in request.stop_tokens or token in self.end_tokens):
-                finish = FinishReason.STOP_TOKEN
+                finish = FinishReason.UNSURE if line.unsure(text, ends=True) else FinishReason.STOP_TOKEN
                 break
             ids.append(token)
+            counts = text.paid
             if text.append(self.token_bytes(token)):
                 finish = FinishReason.STOP_STRING
+                break
+            if counts and line.unsure(text, self.logprob, ends=token == ord("\n")):
+                finish = FinishReason.UNSURE
                 break
             if request.deadline_ms > 0:
                 late = (time.monotonic() - started) * 1e3 / request.deadline_ms
@@ -294,64 +330,8 @@ class ScriptedEngine:
         return self._histories[sequence]
 
 
-class _Text:
-    """What ``native/src/text_stream.cpp`` does, in Python: forced bytes, stop strings, whole characters."""
-
-    def __init__(self, request: GenerateRequest) -> None:
-        self._owed = len(request.forced)
-        self._stops = [stop.encode("utf-8", "replace") for stop in request.stop if stop]
-        self._bytes = bytearray()
-        self._taken = 0
-
-    @property
-    def paid(self) -> bool:
-        return self._owed == 0
-
-    def append(self, data: bytes) -> bool:
-        payment = min(len(data), self._owed)
-        self._owed -= payment
-        self._bytes += data[payment:]
-        found = [at for at in (self._bytes.find(stop) for stop in self._stops) if at >= 0]
-        if found:
-            del self._bytes[min(found) :]
-        return bool(found)
-
-    def take(self, *, final: bool = False) -> str:
-        certain = len(self._bytes)
-        if not final:
-            for start in range(self._taken, len(self._bytes)):
-                if any(stop.startswith(self._bytes[start:]) for stop in self._stops):
-                    certain = start
-                    break
-        pending = bytes(self._bytes[self._taken : certain])
-        used = len(pending) if final else len(pending) - _incomplete(pending)
-        self._taken += used
-        return pending[:used].decode("utf-8", "replace")
-
-    def cut_to_whole_lines(self) -> bool:
-        end = self._bytes.rfind(b"\n")
-        if end < 0 or not self._bytes[:end].strip():
-            return False
-        del self._bytes[end:]
-        return True
-
-    def drop_untaken(self) -> None:
-        del self._bytes[self._taken :]
-
-    def final(self) -> str:
-        return self._bytes.decode("utf-8", "replace")
-
-
-def _incomplete(data: bytes) -> int:
-    """Bytes at the end that begin a character and do not finish it."""
-    for length in range(1, min(4, len(data) + 1)):
-        tail = data[-length:]
-        try:
-            tail.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if error.reason == "unexpected end of data" and error.start == 0:
-                return length
-    return 0
+def _state(tokens: Sequence[int]) -> bytes:
+    return b"scripted " + b",".join(b"%d" % token for token in tokens)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

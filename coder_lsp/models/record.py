@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from coder_lsp.errors import ModelCorrupt
 from coder_lsp.models import files
@@ -30,6 +31,8 @@ class Record:
     added: str
     """UTC, ISO 8601."""
     linked: bool = False
+    derived: dict[str, Any] | None = None
+    """Of a model that was made here from another: which, how, and with what figures."""
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -42,6 +45,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "template": (str, type(None)),
     "added": (str,),
     "linked": (bool,),
+    "derived": (dict, type(None)),
 }
 
 

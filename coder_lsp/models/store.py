@@ -15,7 +15,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coder_lsp import paths
 from coder_lsp.errors import InputError, ModelCorrupt, ModelError, ModelNotFound, ModelNotInstalled
@@ -48,6 +48,8 @@ class InstalledModel:
     added: str = ""
     linked: bool = False
     """The file belongs to the user; only the record is ours."""
+    derived: dict[str, Any] | None = None
+    """Of a model that was made here from another: which, how, and with what figures."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def add(
     if header.architecture == "":
         raise ModelCorrupt(f"{path} names no model architecture", hint="it may be a GGUF of something else")
     known = next((entry for entry in catalog.load().entries if entry.file == path.name), None)
-    name = canonical(name) if name is not None else known.name if known else _slug(path.stem)
+    name = canonical(name) if name is not None else known.name if known else slug(path.stem)
     if not catalog.valid_name(name):
         raise InputError(
             f"{name!r} cannot name a model", hint="use lowercase letters, digits, dots and dashes, such as my-model"
@@ -173,9 +175,17 @@ def add(
 
 
 def record(
-    name: str, path: Path, *, sha256: str | None, size: int, source: str, template: str | None, linked: bool = False
+    name: str,
+    path: Path,
+    *,
+    sha256: str | None,
+    size: int,
+    source: str,
+    template: str | None,
+    linked: bool = False,
+    derived: dict[str, Any] | None = None,
 ) -> InstalledModel:
-    """Write a model's record once its file is complete; the last step of adding or pulling."""
+    """Write a model's record once its file is complete; the last step of adding, pulling or making."""
     entry = catalog.load().find(name)
     written = records.Record(
         name=name,
@@ -187,6 +197,7 @@ def record(
         template=template,
         added=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         linked=linked,
+        derived=derived,
     )
     records.write(folder(name), written)
     return _installed(written, folder(name))
@@ -243,6 +254,7 @@ def verify(name_or_path: str, on_bytes: files.OnBytes | None = None) -> Verifica
                 source=model.source or "found in the store",
                 template=model.template,
                 linked=model.linked,
+                derived=model.derived,
             )
     return result
 
@@ -294,6 +306,11 @@ def looks_like_path(name_or_path: str) -> bool:
     return name_or_path.endswith(".gguf") or "/" in name_or_path or os.sep in name_or_path or name_or_path[:1] == "~"
 
 
+def slug(stem: str) -> str:
+    """A name for a model out of any other, such as a file's."""
+    return re.sub(r"[^a-z0-9.]+", "-", stem.lower()).strip("-.")[:80]
+
+
 def _load(name: str) -> InstalledModel | None:
     """The model in a folder, None if there is none. A folder with one GGUF and no record (a link, a copy) counts."""
     place = folder(name)
@@ -326,6 +343,8 @@ def _load(name: str) -> InstalledModel | None:
 
 
 def _again(name: str, model: InstalledModel) -> str:
+    if model.derived is not None:
+        return f"run: coder-lsp models remove {name}, then make it again with coder-lsp models optimise"
     again = "pull" if model.entry is not None else "add"
     return f"run: coder-lsp models remove {name}, then {again} it again"
 
@@ -342,6 +361,7 @@ def _installed(written: records.Record, place: Path) -> InstalledModel:
         source=written.source,
         added=written.added,
         linked=written.linked,
+        derived=written.derived,
     )
 
 
@@ -366,10 +386,6 @@ def _one_gguf(path: Path) -> Path:
     raise InputError(
         f"there are {len(found)} GGUF files in {path}", hint=f"name one of them: {', '.join(f.name for f in found[:4])}"
     )
-
-
-def _slug(stem: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", stem.lower()).strip("-.")[:80]
 
 
 def _occupied(name: str) -> bool:

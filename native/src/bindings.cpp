@@ -130,6 +130,7 @@ NB_MODULE(_native, m) {
         .value("enough", Finish::enough)
         .value("length", Finish::length)
         .value("deadline", Finish::deadline)
+        .value("unsure", Finish::unsure)
         .value("cancelled", Finish::cancelled);
 
     nb::class_<LoadOptions>(m, "LoadOptions")
@@ -179,13 +180,21 @@ NB_MODULE(_native, m) {
             "seed", [](const Request& self) { return self.sampling.seed; },
             [](Request& self, std::uint64_t value) { self.sampling.seed = value; })
         .def_rw("sequence", &Request::sequence, nb::for_setter(nb::arg().none()))
-        .def_rw("ignore_end_tokens", &Request::ignore_end_tokens);
+        .def_rw("draft", &Request::draft)
+        .def_rw("hints", &Request::hints)
+        .def_rw("least_logprob", &Request::least_logprob)
+        .def_rw("ignore_end_tokens", &Request::ignore_end_tokens)
+        .def_rw("draft_eagerly", &Request::draft_eagerly);
 
     nb::class_<Generation>(m, "Generation")
         .def_ro("text", &Generation::text)
         .def_ro("finish", &Generation::finish)
         .def_ro("token_ids", &Generation::token_ids)
         .def_ro("logprobs", &Generation::logprobs)
+        .def_ro("runners_up", &Generation::runners_up)
+        .def_ro("passes", &Generation::passes)
+        .def_ro("drafted", &Generation::drafted)
+        .def_ro("accepted", &Generation::accepted)
         .def_ro("prompt", &Generation::prompt)
         .def_ro("reused", &Generation::reused)
         .def_ro("evaluated", &Generation::evaluated)
@@ -242,6 +251,26 @@ NB_MODULE(_native, m) {
              nb::call_guard<nb::gil_scoped_release>())
         .def("history", &Session::history, "sequence"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("clear", &Session::clear, "sequence"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("reusable", &Session::reusable, "tokens"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def(
+            "state",
+            [](Session& self, std::int32_t sequence) {
+                std::string state;
+                {
+                    const nb::gil_scoped_release no_gil;
+                    state = self.state(sequence);
+                }
+                return as_bytes(state);
+            },
+            "sequence"_a)
+        .def(
+            "restore",
+            [](Session& self, std::int32_t sequence, const std::vector<llama_token>& tokens, const nb::bytes& state) {
+                const std::string_view bytes(state.c_str(), state.size());
+                const nb::gil_scoped_release no_gil;
+                return self.restore(sequence, tokens, bytes);
+            },
+            "sequence"_a, "tokens"_a, "state"_a)
         .def("close", &Session::close, nb::call_guard<nb::gil_scoped_release>())
         .def(
             "raw_peer",

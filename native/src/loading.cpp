@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 
+#include "batch_sizes.h"
 #include "faults.h"
 #include "log.h"
 
@@ -123,15 +124,19 @@ std::shared_ptr<Vocabulary> load_vocabulary(const std::string& path) {
     return {owner, &owner->vocabulary};
 }
 
-ContextOwner make_context(llama_model* model, const LoadOptions& options, ggml_abort_callback abort, void* data) {
+ContextOwner make_context(llama_model* model, const LoadOptions& options, ggml_abort_callback abort, void* data,
+                          ExactBatches& batches) {
     llama_context_params params = llama_context_default_params();
     params.type_k = params.type_v = cache_type(options.kv_type);
     params.n_ctx = options.context_tokens * options.sequences;
     params.n_seq_max = options.sequences;
     params.kv_unified = false;
     params.n_batch = params.n_ubatch = options.slice_tokens;
-    params.n_outputs_max = options.sequences;  // llama.cpp wants room for one a sequence
-    params.n_outputs_max_per_seq = 1;
+    // Guessed tokens need scores of their own; llama.cpp wants room for one a sequence besides.
+    params.n_outputs_max_per_seq = BatchSizes::largest;
+    params.n_outputs_max = std::max<std::uint32_t>(options.sequences, BatchSizes::largest);
+    params.cb_eval = ExactBatches::on_node;
+    params.cb_eval_user_data = &batches;
     params.n_threads = options.threads;
     params.n_threads_batch = options.threads_batch;
     const bool quantised = params.type_k == GGML_TYPE_Q8_0;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "exact_batches.h"
 #include "vocabulary.h"
 
 namespace coder_lsp {
@@ -43,7 +44,8 @@ std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progre
 std::shared_ptr<Vocabulary> load_vocabulary(const std::string& path);
 
 // A context with separate cells for each sequence and with the adapters applied. Throws Fault out_of_memory, or
-// unsupported for an adapter of another model.
-ContextOwner make_context(llama_model* model, const LoadOptions& options, ggml_abort_callback abort, void* data);
+// unsupported for an adapter of another model. `batches` must outlive it.
+ContextOwner make_context(llama_model* model, const LoadOptions& options, ggml_abort_callback abort, void* data,
+                          ExactBatches& batches);
 
 }  // namespace coder_lsp

@@ -65,6 +65,21 @@ double log_sum_exp(std::span<const float> logits, float maximum) {
     return static_cast<double>(maximum) + std::log(total);
 }
 
+std::vector<Choice> likeliest(std::span<const float> logits, std::size_t count,
+                              const std::function<bool(llama_token)>& wanted) {
+    const double total = log_sum_exp(logits, largest(logits));
+    std::vector<Choice> best;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+        const auto likelier = [](const Choice& a, const Choice& b) { return a.logprob > b.logprob; };
+        const Choice next = {static_cast<llama_token>(i), static_cast<float>(static_cast<double>(logits[i]) - total)};
+        if (best.size() == count && (count == 0 || !likelier(next, best.back()))) continue;
+        if (!wanted(next.token)) continue;
+        if (best.size() == count) best.pop_back();
+        best.insert(std::upper_bound(best.begin(), best.end(), next, likelier), next);
+    }
+    return best;
+}
+
 Choice Sampler::choose(std::span<const float> logits, std::string_view owed, const Vocabulary& vocabulary) {
     const float maximum = largest(logits);
     if (!std::isfinite(maximum)) {

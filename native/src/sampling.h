@@ -4,7 +4,9 @@
 
 #include <llama.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <span>
 #include <string_view>
@@ -42,6 +44,10 @@ class Sampler {
     std::vector<llama_token> candidates_;  // scratch
     std::vector<double> weights_;          // scratch
 };
+
+// The `count` likeliest tokens for which `wanted` is true, with their logprobs, the likeliest first.
+std::vector<Choice> likeliest(std::span<const float> logits, std::size_t count,
+                              const std::function<bool(llama_token)>& wanted);
 
 // Largest of the scores; NaN ones are passed over.
 float largest(std::span<const float> logits);

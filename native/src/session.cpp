@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "decoding.h"
 #include "faults.h"
 #include "log.h"
+#include "sequence_state.h"
 
 namespace coder_lsp {
 namespace {
@@ -73,7 +75,7 @@ Session::Session(const LoadOptions& options, const Progress& progress)
     const auto trained = static_cast<std::uint32_t>(std::max(llama_model_n_ctx_train(model_.get()), 1));
     fitting.context_tokens = std::min(options.context_tokens, trained);
     fitting.slice_tokens = slice_ = std::min(options.slice_tokens, fitting.context_tokens);
-    context_ = make_context(model_.get(), fitting, abort_callback, this);
+    context_ = make_context(model_.get(), fitting, abort_callback, this, exact_batches_);
     sequences_.resize(options.sequences);
 
     char description[256] = {};
@@ -86,6 +88,14 @@ Session::Session(const LoadOptions& options, const Progress& progress)
     facts_.train_context = llama_model_n_ctx_train(model_.get());
     facts_.recurrent = llama_model_is_recurrent(model_.get()) || llama_model_is_hybrid(model_.get());
     facts_.context_tokens = std::min(fitting.context_tokens, llama_n_ctx_seq(context_.get()));
+
+    std::string kind =
+        facts_.architecture + '\n' + facts_.description + '\n' + llama_version() + '\n' + options.kv_type;
+    for (const std::uint64_t number : {facts_.parameters, facts_.size_bytes, std::uint64_t{options.flash_attention}}) {
+        kind += '\n' + std::to_string(number);
+    }
+    for (const auto& [path, scale] : options.loras) kind += '\n' + path + '\n' + std::to_string(scale);
+    kind_ = digest(kind);
 }
 
 Session::~Session() {
@@ -120,6 +130,9 @@ Generation Session::generate(const Request& request, const Sink& sink, const Can
                         std::to_string(facts_.context_tokens) + " with the first new one",
                     "shorten the prompt or raise engine.context_tokens");
     }
+    for (const std::vector<llama_token>& hint : request.hints) {
+        for (const llama_token token : hint) vocabulary_->check(token);
+    }
     const Clock::time_point start = Clock::now();
     const Prepared prepared = prepare(request.tokens, request.sequence);
     result.sequence = prepared.sequence;
@@ -127,8 +140,8 @@ Generation Session::generate(const Request& request, const Sink& sink, const Can
     result.rollback_ms = ms_since(start);
 
     const Clock::time_point prefill_start = Clock::now();
-    const bool whole =
-        evaluate(prepared.sequence, std::span(request.tokens).subspan(prepared.reused), request.max_tokens > 0);
+    const bool whole = evaluate(prepared.sequence, std::span(request.tokens).subspan(prepared.reused),
+                                request.max_tokens > 0 ? Outputs::last : Outputs::none);
     result.prefill_ms = ms_since(prefill_start);
     const std::size_t held = at(prepared.sequence).history.size();
     result.evaluated = held > prepared.reused ? held - prepared.reused : 0;
@@ -137,7 +150,7 @@ Generation Session::generate(const Request& request, const Sink& sink, const Can
         return result;
     }
     const Clock::time_point decode_start = Clock::now();
-    result.finish = decode(request, sink, result);
+    result.finish = Decoding(*this, request, sink, result).run();
     result.decode_ms = ms_since(decode_start);
     return result;
 }
@@ -162,7 +175,7 @@ std::size_t Session::prefill(const std::vector<llama_token>& tokens, std::option
     if (common == tokens.size()) return 0;
     drop_behind(target, common);
     const std::size_t kept = at(target).history.size();
-    evaluate(target, std::span(tokens).subspan(kept), false);
+    evaluate(target, std::span(tokens).subspan(kept), Outputs::none);
     const std::size_t held = at(target).history.size();
     return held > kept ? held - kept : 0;
 }
@@ -176,6 +189,52 @@ void Session::clear(std::int32_t sequence) {
     const Run run(*this, nullptr);
     at(sequence);
     forget(sequence);
+}
+
+std::size_t Session::reusable(const std::vector<llama_token>& tokens) {
+    const Run run(*this, nullptr);
+    std::size_t most = 0;
+    for (const Sequence& sequence : sequences_) {
+        const std::size_t common = common_prefix(sequence.history, tokens);
+        if (!facts_.recurrent || common == sequence.history.size()) most = std::max(most, common);
+    }
+    return most;
+}
+
+std::string Session::state(std::int32_t sequence) {
+    const Run run(*this, nullptr);
+    const std::vector<llama_token>& held = at(sequence).history;
+    if (held.empty()) return {};
+    std::string state = StateHeader::room();
+    const std::size_t size = llama_state_seq_get_size(context_.get(), sequence);
+    state.resize(state.size() + size);
+    auto* const cells = reinterpret_cast<std::uint8_t*>(state.data() + StateHeader::size);
+    if (llama_state_seq_get_data(context_.get(), cells, size, sequence) != size) {
+        throw Fault(FaultKind::engine, "llama.cpp could not save a sequence: " + recent_errors());
+    }
+    StateHeader::write(state, kind_, held);
+    return state;
+}
+
+bool Session::restore(std::int32_t sequence, const std::vector<llama_token>& tokens, std::string_view state) {
+    const Run run(*this, nullptr);
+    at(sequence);
+    // llama.cpp aborts the process on some damage: it sees nothing but what was written here.
+    if (tokens.empty() || tokens.size() > facts_.context_tokens || !StateHeader::fits(state, kind_, tokens))
+        return false;
+    forget(sequence);
+    const std::string_view cells = state.substr(StateHeader::size);
+    forget_errors();
+    const std::size_t read = llama_state_seq_set_data(
+        context_.get(), reinterpret_cast<const std::uint8_t*>(cells.data()), cells.size(), sequence);
+    const llama_pos last = llama_memory_seq_pos_max(llama_get_memory(context_.get()), sequence);
+    if (read != cells.size() || last + 1 != static_cast<llama_pos>(tokens.size())) {
+        forget(sequence);
+        return false;
+    }
+    at(sequence).history = tokens;
+    at(sequence).last_used = clock_;
+    return true;
 }
 
 void Session::close() {
@@ -259,28 +318,30 @@ void Session::drop_behind(std::int32_t sequence, std::size_t keep) {
 }
 
 // Evaluates `tokens` behind the history. False if interrupted: the slices that were whole are kept.
-bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> tokens, bool want_logits) {
+bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> tokens, Outputs outputs) {
     Sequence& mine = at(sequence);
     std::vector<llama_pos> positions(std::min<std::size_t>(slice_, tokens.size()));
     std::vector<std::int32_t> counts(positions.size(), 1);
     std::vector<llama_seq_id*> ids(positions.size() + 1, &sequence);
-    std::vector<std::int8_t> outputs(positions.size(), 0);
+    std::vector<std::int8_t> scored(positions.size(), outputs == Outputs::all ? 1 : 0);
+    exact_batches_.require(outputs == Outputs::all);
     for (std::size_t done = 0; done < tokens.size();) {
         if (interrupted()) return false;
         const std::size_t count = std::min<std::size_t>(slice_, tokens.size() - done);
         const std::span<const llama_token> slice = tokens.subspan(done, count);
         for (std::size_t i = 0; i < count; ++i) positions[i] = static_cast<llama_pos>(mine.history.size() + i);
         const bool last = done + count == tokens.size();
-        outputs[count - 1] = last && want_logits ? 1 : 0;
+        if (outputs == Outputs::last) scored[count - 1] = last ? 1 : 0;
         const llama_batch batch = {static_cast<std::int32_t>(count),
                                    const_cast<llama_token*>(slice.data()),
                                    nullptr,
                                    positions.data(),
                                    counts.data(),
                                    ids.data(),
-                                   outputs.data()};
+                                   scored.data()};
         forget_errors();
         const std::int32_t code = llama_decode(context_.get(), batch);
+        exact_batches_.restore();
         if (code == 2) {
             // llama.cpp removed the cells of the interrupted slice; a recurrent state, though, was overwritten in
             // place.
@@ -294,56 +355,9 @@ bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> token
                 "llama.cpp could not evaluate the prompt (code " + std::to_string(code) + "): " + recent_errors());
         }
         mine.history.insert(mine.history.end(), slice.begin(), slice.end());
-        outputs[count - 1] = 0;
         done += count;
     }
     return true;
-}
-
-Finish Session::decode(const Request& request, const Sink& sink, Generation& result) {
-    TextStream stream(request.forced, request.stop);
-    Sampler sampler(request.sampling);
-    const Clock::time_point start = Clock::now();
-    const auto vocab_size = static_cast<std::size_t>(facts_.vocab_size);
-    // Ends the text: what is left of it goes to the reader.
-    const auto finish = [&](Finish reason) {
-        if (reason == Finish::enough) {
-            stream.drop_untaken();
-        } else if (sink && reason != Finish::cancelled) {
-            const std::string rest = stream.take(true);
-            if (!rest.empty()) sink(rest);
-        }
-        result.text = stream.text();
-        return reason;
-    };
-    while (true) {
-        if (interrupted()) return finish(Finish::cancelled);
-        if (std::ssize(result.token_ids) >= request.max_tokens) return finish(Finish::length);
-        const float* scores = llama_get_logits_ith(context_.get(), -1);
-        if (!scores) throw Fault(FaultKind::engine, "llama.cpp gave no scores: " + recent_errors());
-        const Choice choice = sampler.choose({scores, vocab_size}, stream.owed(), *vocabulary_);
-        const bool paid = stream.owed().empty();
-        if (paid) {
-            const bool ends = vocabulary_->ends(choice.token) && !request.ignore_end_tokens;
-            if (ends || std::ranges::find(request.stop_tokens, choice.token) != request.stop_tokens.end()) {
-                return finish(Finish::stop_token);
-            }
-        }
-        result.token_ids.push_back(choice.token);
-        result.logprobs.push_back(choice.logprob);
-        if (stream.append(vocabulary_->bytes(choice.token))) return finish(Finish::stop_string);
-        if (request.deadline_ms > 0) {
-            const double late = ms_since(start) / static_cast<double>(request.deadline_ms);
-            if (late >= 1.0 && (stream.cut_to_whole_lines() || late >= 2.0)) return finish(Finish::deadline);
-        }
-        if (sink) {
-            const std::string delta = stream.take(false);
-            if (!delta.empty() && !sink(delta)) return finish(Finish::enough);
-        }
-        if (std::ssize(result.token_ids) >= request.max_tokens) return finish(Finish::length);
-        if (at(result.sequence).history.size() >= facts_.context_tokens) return finish(Finish::length);
-        if (!evaluate(result.sequence, {&choice.token, 1}, true)) return finish(Finish::cancelled);
-    }
 }
 
 void Session::forget(std::int32_t sequence) {

@@ -3,7 +3,8 @@
 // A session has several sequences, each with its own cells. The history of a sequence is the list of tokens whose keys
 // and values it holds; the longest common prefix with a new prompt is not evaluated again. One call runs at a time:
 // another one waits (and goes on waiting no longer than until it is cancelled). Between two nodes of the compute graph
-// llama.cpp asks whether to go on, so a cancelled call ends within the time of one node.
+// llama.cpp asks whether to go on, so a cancelled call ends within the time of one node. The loop of a generation is in
+// decoding.h.
 
 #pragma once
 
@@ -12,15 +13,20 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "batch_sizes.h"
+#include "drafting.h"
+#include "exact_batches.h"
 #include "loading.h"
 #include "sampling.h"
 #include "text_stream.h"
@@ -48,7 +54,7 @@ class CancelFlag {
     std::atomic<bool> set_{false};
 };
 
-enum class Finish { stop_token, stop_string, enough, length, deadline, cancelled };
+enum class Finish { stop_token, stop_string, enough, length, deadline, unsure, cancelled };
 
 struct Request {
     std::vector<llama_token> tokens;
@@ -59,7 +65,12 @@ struct Request {
     std::int64_t deadline_ms = 0;
     SamplingOptions sampling;
     std::optional<std::int32_t> sequence;
+    bool draft = true;                            // guess tokens and check several at once; greedy only
+    std::vector<std::vector<llama_token>> hints;  // where to guess from besides the prompt
+    // A line whose tokens have a lower mean than this ends the text with the line before.
+    float least_logprob = -std::numeric_limits<float>::infinity();
     bool ignore_end_tokens = false;  // for measurements only
+    bool draft_eagerly = false;      // whatever it costs; for tests and measurements only
 };
 
 struct Generation {
@@ -67,8 +78,12 @@ struct Generation {
     Finish finish = Finish::length;
     std::vector<llama_token> token_ids;
     std::vector<float> logprobs;
-    std::size_t prompt = 0;     // tokens of the prompt
-    std::size_t reused = 0;     // of these, found in the cache
+    std::vector<std::pair<llama_token, float>> runners_up;  // what else could have come first, with logprobs
+    std::size_t passes = 0;                                 // forward passes of decoding
+    std::size_t drafted = 0;                                // guessed tokens in them
+    std::size_t accepted = 0;                               // of these, right
+    std::size_t prompt = 0;                                 // tokens of the prompt
+    std::size_t reused = 0;                                 // of these, found in the cache
     std::size_t evaluated = 0;  // of these, evaluated; reused + evaluated = prompt unless cancelled before
     double rollback_ms = 0.0;   // choosing a sequence and dropping what does not fit
     double prefill_ms = 0.0;
@@ -100,6 +115,16 @@ class Session {
     std::vector<llama_token> history(std::int32_t sequence);
     void clear(std::int32_t sequence);
 
+    // How many of `tokens`, from the first on, would not have to be evaluated now.
+    std::size_t reusable(const std::vector<llama_token>& tokens);
+
+    // What a sequence holds, as bytes for restore(); empty if it holds nothing.
+    std::string state(std::int32_t sequence);
+
+    // Makes a sequence hold `tokens` again out of what state() gave. False, and the sequence is empty or as it was, if
+    // the state is damaged or belongs to other tokens, another model or another kind of cache.
+    bool restore(std::int32_t sequence, const std::vector<llama_token>& tokens, std::string_view state);
+
     // Cancels what runs, waits for it, frees the model. Idempotent.
     void close();
 
@@ -112,14 +137,15 @@ class Session {
         std::int32_t sequence;
         std::size_t reused;
     };
-    class Run;  // holds the session for one call
+    class Run;                               // holds the session for one call
+    class Decoding;                          // the loop of a generation
+    enum class Outputs { none, last, all };  // scores of which tokens; `all` is for batches that must be exact
 
     Prepared prepare(std::span<const llama_token> tokens, std::optional<std::int32_t> wanted);
     std::int32_t choose_sequence(std::span<const llama_token> tokens) const;
     void adopt(std::int32_t target, std::span<const llama_token> tokens);
     void drop_behind(std::int32_t sequence, std::size_t keep);
-    bool evaluate(std::int32_t sequence, std::span<const llama_token> tokens, bool want_logits);
-    Finish decode(const Request& request, const Sink& sink, Generation& result);
+    bool evaluate(std::int32_t sequence, std::span<const llama_token> tokens, Outputs outputs);
     void forget(std::int32_t sequence);
     Sequence& at(std::int32_t sequence);
     bool interrupted() const;
@@ -129,9 +155,13 @@ class Session {
     std::uint32_t slice_ = 0;
     std::shared_ptr<llama_model> model_;
     std::shared_ptr<const Vocabulary> vocabulary_;
+    std::uint64_t kind_ = 0;  // a digest of all that a state depends on
+    ExactBatches exact_batches_;
     ContextOwner context_{nullptr, llama_free};
     std::vector<Sequence> sequences_;
     std::uint64_t clock_ = 0;  // counts calls, for last_used
+    BatchSizes batch_sizes_;
+    GuessRecords guess_records_;
 
     std::timed_mutex running_;               // held during one call
     std::atomic<std::thread::id> runner_{};  // who holds it

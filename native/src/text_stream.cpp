@@ -106,12 +106,20 @@ std::string TextStream::take(bool final) {
 }
 
 bool TextStream::cut_to_whole_lines() {
-    const std::size_t end = text_.rfind('\n');
-    if (end == std::string::npos) return false;
-    const std::string_view lines = std::string_view(text_).substr(0, end);
+    return cut_to_lines_before(line_start());
+}
+
+bool TextStream::cut_to_lines_before(std::size_t line_start) {
+    if (line_start == 0) return false;
+    const std::string_view lines = std::string_view(text_).substr(0, line_start - 1);
     if (lines.find_first_not_of(" \t\r\n") == std::string_view::npos) return false;
-    text_.resize(end);
+    text_.resize(lines.size());
     return true;
+}
+
+std::size_t TextStream::line_start() const {
+    const std::size_t end = text_.rfind('\n');
+    return end == std::string::npos ? 0 : end + 1;
 }
 
 }  // namespace coder_lsp

@@ -36,6 +36,12 @@ class TextStream {
     // Cuts behind the last whole line, its line end left out. False (and no cut) if nothing but blanks would be left.
     bool cut_to_whole_lines();
 
+    // The same, but of what stands before the byte at which a line starts.
+    bool cut_to_lines_before(std::size_t line_start);
+
+    // Where the line begins in which the text ends, in bytes.
+    std::size_t line_start() const;
+
     // Forgets what was not taken: the text then is what the reader saw.
     void drop_untaken() { text_.resize(taken_); }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -256,6 +257,138 @@ def test_another_place_does_not_push_out_the_first(saying):
     assert first.sequence != second.sequence
     assert engine.generate(GenerateRequest(tokens=one, max_tokens=1)).tokens.evaluated == 1
     assert engine.generate(GenerateRequest(tokens=other, max_tokens=1)).tokens.evaluated == 1
+
+
+def test_passes_and_guesses_account_for_what_was_generated(saying):
+    engine = saying(b"a", b"b", b"c", loop=True)
+    for draft in (False, True):
+        counts = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=40, draft=draft)).tokens
+        assert counts.generated == 40
+        assert counts.accepted <= counts.drafted
+        assert counts.generated <= counts.passes + counts.accepted + 1
+        assert draft or (counts.passes, counts.drafted) == (39, 0)
+
+
+@pytest.mark.parametrize("sampled", [{}, {"temperature": 1.0, "top_k": 1}])
+def test_hints_change_nothing_but_the_work(saying, sampled):
+    engine = saying(b"a", b"b", b"c", loop=True)
+    hints = [engine.tokenize("abcabcabc"), engine.tokenize("cab"), []]
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), max_tokens=30, hints=hints, **sampled))
+    assert done.text == "abc" * 10
+    assert not sampled or done.tokens.drafted == 0
+
+
+def test_a_hint_that_is_no_text_is_refused(saying):
+    engine = saying(b"a")
+    with pytest.raises(EngineError, match="1000000"):
+        engine.generate(GenerateRequest(tokens=prompt(engine), hints=[[10**6]]))
+
+
+UNSURE = {"least_logprob": math.inf}
+
+
+def test_an_unsure_line_ends_the_text_with_the_line_before(saying):
+    engine = saying(b"a", b"b", b"c", b"d\n", b"e", b"f", b"g", b"h\n", b"i", loop=True)
+    done, deltas = stream(engine, GenerateRequest(tokens=prompt(engine), **UNSURE))
+    assert (done.text, done.finish_reason) == ("abcd", FinishReason.UNSURE)
+    assert "".join(deltas).startswith(done.text)
+
+
+def test_an_unsure_line_that_goes_on_and_on_is_not_waited_for(saying):
+    long = [bytes([letter]) for letter in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    engine = saying(b"x\n", *long)
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), **UNSURE))
+    assert (done.text, done.finish_reason) == ("x", FinishReason.UNSURE)
+    assert done.tokens.generated < 20
+
+
+def test_an_unsure_last_line_is_left_out_too(saying):
+    engine = saying(b"x\n", b"a", b"b", b"c", b"d")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), **UNSURE))
+    assert (done.text, done.finish_reason) == ("x", FinishReason.UNSURE)
+
+
+def test_a_first_line_is_kept_however_unsure(saying):
+    engine = saying(b"\n", b"a", b"b", b"c", b"d", b"e")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), **UNSURE))
+    assert (done.text, done.finish_reason) == ("\nabcde", FinishReason.STOP_TOKEN)
+
+
+def test_a_line_of_few_tokens_is_not_judged(saying):
+    engine = saying(b"x\n", b"a", b"b\n", b"c")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), **UNSURE))
+    assert (done.text, done.finish_reason) == ("x\nab\nc", FinishReason.STOP_TOKEN)
+
+
+def test_forced_bytes_do_not_count_as_unsure(saying):
+    engine = saying(b"a\n", b"b\n", loop=True)
+    request = GenerateRequest(tokens=prompt(engine), forced=b"qqqqqqqqqqqqqqq\nq", max_tokens=20, **UNSURE)
+    assert engine.generate(request).finish_reason is not FinishReason.UNSURE
+
+
+def test_a_sure_model_is_not_cut(saying):
+    engine = saying(b"a", b"b", b"c", b"d\n", b"e", b"f", b"g", b"h\n", b"i")
+    done = engine.generate(GenerateRequest(tokens=prompt(engine), least_logprob=-1e9))
+    assert (done.text, done.finish_reason) == ("abcd\nefgh\ni", FinishReason.STOP_TOKEN)
+
+
+def test_reusable_counts_what_some_sequence_holds(saying):
+    engine = saying(b"a")
+    one, other = prompt(engine, "first place\n"), prompt(engine, "elsewhere entirely\n")
+    assert engine.reusable(one) == 0
+    engine.prefill(one, 0)
+    engine.prefill(other, 1)
+    assert engine.reusable(one) == len(one)
+    assert engine.reusable([*other, 1]) == len(other)
+    assert engine.reusable(one[:4]) == 4
+    assert engine.reusable([*other[:5], *one[5:]]) == 5
+
+
+def test_a_sequence_comes_back_from_its_state(saying):
+    engine = saying(b"a", b"b", b"c")
+    tokens = prompt(engine)
+    plain = engine.generate(GenerateRequest(tokens=tokens, sequence=0))
+    held = engine.history(0)
+    state = engine.sequence_state(0)
+    engine.clear(0)
+    assert engine.restore_sequence(1, held, state)
+    assert engine.history(1) == held
+    again = engine.generate(GenerateRequest(tokens=tokens, sequence=1))
+    assert (again.token_ids, again.logprobs) == (plain.token_ids, plain.logprobs)
+    assert again.tokens.evaluated == 1
+
+
+def test_a_state_of_something_else_is_refused(saying):
+    engine = saying(b"a")
+    tokens = prompt(engine)
+    engine.prefill(tokens, 0)
+    state = engine.sequence_state(0)
+    refused = [
+        (tokens[:-1], state),
+        ([*tokens[:-1], tokens[0]], state),
+        ([*tokens, tokens[0]], state),
+        ([-1] * len(tokens), state),
+        ([], state),
+        (tokens, b""),
+        (tokens, state[:-1]),
+        (tokens, state + b"x"),
+        (tokens, state[:8]),
+        (tokens, b"\x00" * len(state)),
+        (tokens, state[: len(state) // 2] + b"\xff\x00" + state[len(state) // 2 + 2 :]),
+    ]
+    for others, damaged in refused:
+        assert not engine.restore_sequence(1, others, damaged)
+        assert engine.history(1) == ()
+    assert engine.restore_sequence(1, tokens, state)
+    assert engine.restore_sequence(0, tokens, engine.sequence_state(1))
+
+
+def test_a_sequence_that_holds_nothing_has_no_state(saying):
+    engine = saying(b"a")
+    assert engine.sequence_state(0) == b""
+    for call in (lambda: engine.sequence_state(2), lambda: engine.restore_sequence(2, [1], b"")):
+        with pytest.raises(EngineError, match="no sequence 2"):
+            call()
 
 
 def test_too_long_a_prompt_is_refused_before_anything_is_evaluated(saying):

@@ -125,8 +125,10 @@ class Shape:
     context: int = 1024
 
 
-def write_random(path: Path, tokens: Tokens | None = None, shape: Shape = Shape(), seed: int = 0) -> Path:
-    """A llama with random weights: what it says is noise, but depends on every token before."""
+def write_random(
+    path: Path, tokens: Tokens | None = None, shape: Shape = Shape(), seed: int = 0, kind: str = "F32"
+) -> Path:
+    """A llama with random weights: what it says is noise, but depends on every token before. ``kind``: of weights."""
     tokens = tokens or bpe_tokens()
     random = np.random.default_rng(seed)
     size = len(tokens.texts)
@@ -152,7 +154,7 @@ def write_random(path: Path, tokens: Tokens | None = None, shape: Shape = Shape(
         "output_norm.weight": np.ones(shape.width, np.float32),
         "output.weight": matrix(size, shape.width),
     }
-    return _write(path, "llama", tokens, shape, tensors)
+    return _write(path, "llama", tokens, shape, tensors, gguf.GGMLQuantizationType[kind])
 
 
 def write_chain(path: Path, pieces: list[bytes], *, start: str = "<|fim_middle|>", loop: bool = False) -> Path:
@@ -246,7 +248,14 @@ def write_lora(path: Path, shape: Shape = Shape(), seed: int = 1, architecture: 
     return path
 
 
-def _write(path: Path, architecture: str, tokens: Tokens, shape: Shape, tensors: dict[str, np.ndarray]) -> Path:
+def _write(
+    path: Path,
+    architecture: str,
+    tokens: Tokens,
+    shape: Shape,
+    tensors: dict[str, np.ndarray],
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+) -> Path:
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -256,10 +265,15 @@ def _write(path: Path, architecture: str, tokens: Tokens, shape: Shape, tensors:
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    return _finish(writer, tokens, tensors)
+    return _finish(writer, tokens, tensors, kind)
 
 
-def _finish(writer: gguf.GGUFWriter, tokens: Tokens, tensors: dict[str, np.ndarray]) -> Path:
+def _finish(
+    writer: gguf.GGUFWriter,
+    tokens: Tokens,
+    tensors: dict[str, np.ndarray],
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+) -> Path:
     writer.add_vocab_size(len(tokens.texts))
     writer.add_tokenizer_model(tokens.kind)
     if tokens.kind == "gpt2":
@@ -275,7 +289,10 @@ def _finish(writer: gguf.GGUFWriter, tokens: Tokens, tensors: dict[str, np.ndarr
         writer.add_bos_token_id(tokens.bos)
     writer.add_add_bos_token(tokens.bos is not None)
     for name, data in tensors.items():
-        writer.add_tensor(name, data)
+        if data.ndim == 2 and kind is not gguf.GGMLQuantizationType.F32:
+            writer.add_tensor(name, gguf.quants.quantize(data, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, data)
     _save(writer)
     return Path(str(writer.path))
 

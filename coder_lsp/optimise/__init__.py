@@ -1,0 +1,1 @@
+"""Weights for the processor at hand: measures what formats cost and gain here, and writes a model file accordingly."""
