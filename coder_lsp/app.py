@@ -72,8 +72,10 @@ def host_settings(config: Config) -> HostSettings:
             threads=config.engine.threads,
             kv_type=config.engine.kv_type,
             loras=tuple((str(Path(path).expanduser()), 1.0) for path in config.engine.loras),
+            draft=config.engine.draft,
         ),
         prompt=config.prompt,
+        idle=config.idle,
         idle_seconds=config.host.idle_seconds,
         orphan_seconds=config.host.orphan_seconds,
     )
@@ -99,12 +101,14 @@ async def open_session(
 
     supervisor = HostSupervisor(host_settings(config), on_status)
     workspace = WorkspaceSession()
+    service = CompletionService(supervisor, config, workspace)
     try:
         workspace.configure(config)
         workspace.set_roots(roots)
         await workspace.wait_settled(INDEX_SECONDS)
-        yield CompletionService(supervisor, config, workspace)
+        yield service
     finally:
+        await service.close()
         await workspace.stop()
         await supervisor.stop()
 
@@ -112,11 +116,15 @@ async def open_session(
 def build_server(*, model: str | None = None, offline: bool | None = None) -> CoderLanguageServer:
     """The language server with everything behind it; ``model`` and ``offline`` win over all settings."""
     from coder_lsp.completion.service import CompletionService
+    from coder_lsp.completion.show_filter import RecentAcceptance, ShowFilter, stored_filter
     from coder_lsp.config import Config
     from coder_lsp.host.selected import SelectedHost
     from coder_lsp.models.store import InstalledModel, installed
     from coder_lsp.retrieval.session import WorkspaceSession
+    from coder_lsp.server.feedback import Feedback
     from coder_lsp.server.server import CoderLanguageServer
+    from coder_lsp.stats.recorder import Recorder
+    from coder_lsp.stats.store import History
     from coder_lsp.types import IndexState
 
     def report(status: HostStatus) -> None:
@@ -136,14 +144,19 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
     def installed_models() -> list[str]:
         return [found.name for found in installed() if isinstance(found, InstalledModel)]
 
+    def filter_of(config: Config) -> ShowFilter:
+        return stored_filter(config.completion.show_filter)
+
     host = SelectedHost(host_settings, report)
     workspace = WorkspaceSession(on_status=report_index, on_notice=notice)
-    completions = CompletionService(host, Config(), workspace)
+    acceptance = RecentAcceptance()
+    completions = CompletionService(host, Config(), workspace, filter_of=filter_of, acceptance=acceptance)
     server = CoderLanguageServer(
         completions=completions,
         host=host,
         load_settings=loader,
         installed_models=installed_models,
         workspace=workspace,
+        feedback=Feedback(Recorder(History()), acceptance.settled),
     )
     return server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from coder_lsp.bench.flame import FlamePlace
 
 
 @click.group()
@@ -118,6 +121,178 @@ def retrieval(
     emit_json(figures)
 
 
+@bench.command()
+@click.argument(
+    "projects",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.1, 600),
+    default=3.0,
+    show_default=True,
+    help="Typing time of each project on each side, if no suggestion helps.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses places, keys, pauses and jumps.")
+@click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0, 60),
+    multiple=True,
+    default=(1.5,),
+    show_default=True,
+    help="Seconds the typist waits for a suggestion at the start of a line; several times for several runs.",
+)
+@click.option("--speed", type=click.FloatRange(1, 100), default=5.0, show_default=True, help="Characters a second.")
+@click.option(
+    "--pause",
+    type=(click.FloatRange(0, 60), click.FloatRange(0, 60)),
+    default=(0.3, 2.0),
+    show_default=True,
+    help="Shortest and longest rest at the end of a line, in seconds.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    type=click.Choice(["llama-vim", "llama-vim-ring", "plain", "none"]),
+    multiple=True,
+    default=("llama-vim",),
+    show_default=True,
+    help="What to compare with: llama.vim over llama.cpp's server, the same with its ring of recent chunks, "
+    "llama-cpp-python as a simple plugin uses it.",
+)
+@click.option(
+    "--peer-python",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Interpreter that has xllamacpp, llama.cpp's server as a package [default: this one].",
+)
+@click.option(
+    "--without",
+    type=click.Choice(["draft", "ladder", "idle", "reuse", "anchor", "context", "delay", "filter", "focus"]),
+    multiple=True,
+    help="Measure coder-lsp once more without this; focus: with an editor that does not tell where the cursor goes.",
+)
+@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of every side [default: all cores].")
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - prints nothing else.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw them (needs matplotlib).")
+def replay(
+    *,
+    projects: tuple[Path, ...],
+    minutes: float,
+    seed: int,
+    model: str | None,
+    patience: tuple[float, ...],
+    speed: float,
+    pause: tuple[float, float],
+    peers: tuple[str, ...],
+    peer_python: Path | None,
+    without: tuple[str, ...],
+    threads: int,
+    json_file: str | None,
+    plot: Path | None,
+) -> None:
+    """Let a typist type code of real PROJECTS, with suggestions from coder-lsp and from others.
+
+    Some lines are taken out of a copy of each project and typed back, with pauses and jumps to other places. A
+    suggestion is taken when it is what comes next, to the end of the line at least. All sides get the same keys, model
+    file and threads, place by place in turns.
+    """
+    from coder_lsp.app import load_config
+    from coder_lsp.bench.replay import plot as plots
+    from coder_lsp.bench.replay.run import ReplayOptions
+    from coder_lsp.bench.replay.run import replay as run_replay
+    from coder_lsp.bench.replay.trace import Pace
+    from coder_lsp.cli.console import console, emit_json
+    from coder_lsp.models.files import write_text
+    from coder_lsp.models.store import resolve
+
+    if plot is not None:
+        plots.require()
+    chosen = resolve(load_config(model=model).model)
+    options = ReplayOptions(
+        minutes=minutes,
+        seed=seed,
+        patience_s=tuple(dict.fromkeys(patience)),
+        peers=tuple(name for name in dict.fromkeys(peers) if name != "none"),
+        without=tuple(dict.fromkeys(without)),
+        peer_python=peer_python,
+        threads=threads,
+        pace=Pace(characters_per_s=speed, line_end_s=(min(pause), max(pause))),
+    )
+    with console(stderr=True).status("replay") as status:
+        measured = asyncio.run(run_replay(projects, chosen.path, options, status.update))
+    if plot is not None:
+        plots.draw(measured, plot)
+    if json_file == "-":
+        emit_json(measured)
+        return
+    _print_replay(measured)
+    if json_file is not None:
+        write_text(Path(json_file), json.dumps(measured) + "\n")
+
+
+@bench.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True))
+@click.option("--line", "-l", type=int, help="Line of the cursor, counted from zero.")
+@click.option("--column", "-c", type=int, help="Column of the cursor, in Unicode code points.")
+@click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of the model [default: all cores].")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON line only.")
+def flame(
+    file: Path | None,
+    *,
+    line: int | None,
+    column: int | None,
+    model: str | None,
+    threads: int,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Show where the milliseconds of one request go, at a place in FILE [default: in the demo's project].
+
+    Twice: for a place the server has never seen, and for a key typed there.
+    """
+    from coder_lsp.app import load_config
+    from coder_lsp.bench import flame as flames
+    from coder_lsp.cli.console import console, emit_json
+    from coder_lsp.models.files import write_text
+    from coder_lsp.models.store import resolve
+
+    if file is not None and (line is None or column is None):
+        raise click.UsageError("--line and --column say where in FILE")
+    chosen = resolve(load_config(model=model).model)
+    place = _flame_place(file, line or 0, column or 0)
+    with console(stderr=True).status("flame") as status:
+        measured = asyncio.run(flames.measure_flame(place, chosen.path, threads=threads, note=status.update))
+    if svg is not None:
+        write_text(svg, flames.svg(measured))
+    if not as_json:
+        click.echo(measured["hardware"])
+        for kind, what in (("cold", "a place never seen"), ("key", f"a key typed there, median of {measured['keys']}")):
+            click.echo(f"\n{what}")
+            for row in flames.lines(measured[kind]):
+                click.echo(f"  {row}")
+    emit_json(measured)
+
+
+def _flame_place(file: Path | None, line: int, column: int) -> FlamePlace:
+    from coder_lsp.bench.flame import DEMO, DEMO_FILE, FlamePlace
+    from coder_lsp.cli.complete import request_for
+
+    if file is None:
+        text = DEMO_FILE.read_text(encoding="utf-8")
+        # Inside the last line that is code.
+        text = text.rstrip()[:-4]
+        return FlamePlace(DEMO, DEMO_FILE.relative_to(DEMO).as_posix(), text, "\n")
+    request = request_for(file, line, column)
+    root = Path(request.root or file.parent)
+    path = file.relative_to(root).as_posix()
+    return FlamePlace(root, path, request.text[: request.cursor], request.text[request.cursor :])
+
+
 def report(sections: dict[str, Any]) -> Iterator[str]:
     """The figures as lines of text: the machine first, then one ``name  value`` a line, nested names joined."""
     figures = sections.get("engine", {})
@@ -141,3 +316,30 @@ def _rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((f"{name}.{inner}", text) for inner, text in _rows(value))
         else:
             yield name, str(value)
+
+
+def _print_replay(measured: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from coder_lsp.bench.replay.report import goals, rows, title
+    from coder_lsp.cli.console import console
+
+    out = console()
+    out.print(measured["hardware"])
+    out.print(f"{measured['model']}, {measured['threads']} threads, seed {measured['seed']}")
+    for section in measured["sections"]:
+        table = Table("", *section["subjects"], title=title(section), title_justify="left")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows(section):
+            table.add_row(*row)
+        # A file, a pipe and a narrow terminal get whole lines too: broken figures cannot be read.
+        out.width = max(out.width, table.__rich_measure__(out, out.options.update(max_width=1000)).maximum)
+        out.print()
+        out.print(table)
+        judged = list(goals(section))
+        if judged:
+            verdicts = Table("goal", "coder-lsp", "limit", "")
+            for row in judged:
+                verdicts.add_row(*row)
+            out.print(verdicts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ _MAX_FILE_BYTES = 16 * 1024 * 1024
     help="Workspace folder the file belongs to [default: the nearest folder above it with a .git].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--alternatives", type=click.IntRange(1, 5), default=1, show_default=True, help="How many different completions."
+)
 @click.option("--max-tokens", type=click.IntRange(1, 4096), help="Most tokens to generate.")
 @click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
 @click.option("--no-context", is_flag=True, help="Show the model this file alone, no other files of the workspace.")
@@ -41,6 +44,7 @@ def complete(
     *,
     root: Path | None,
     as_json: bool,
+    alternatives: int,
     max_tokens: int | None,
     model: str | None,
     no_context: bool,
@@ -56,6 +60,7 @@ def complete(
 
     request = request_for(file, line, column, root=root, max_tokens=max_tokens)
     config = load_config(model=model, offline=offline or None)
+    config = replace(config, completion=replace(config.completion, alternatives=alternatives))
     # A folder that is no repository and was not named may be a whole home.
     known = request.root and (root is not None or repository_of(file.resolve().parent) is not None)
     roots = [Path(request.root)] if known and not no_context else []
@@ -63,7 +68,7 @@ def complete(
     if as_json:
         emit_json(as_dict(outcome, request))
     elif outcome.suggestions:
-        click.echo(outcome.suggestions[0].text)
+        click.echo("\n".join(suggestion.text for suggestion in outcome.suggestions))
     else:
         click.echo(f"no suggestion: {outcome.reason}", err=True)
 
@@ -92,6 +97,7 @@ def request_for(
         root=str(base) if inside else "",
         trigger=Trigger.INVOKED,
         max_tokens=max_tokens,
+        patient=True,
     )
 
 
@@ -119,6 +125,7 @@ def as_dict(outcome: CompletionOutcome, request: CompletionRequest) -> dict[str,
     return {
         "text": suggestion.text if suggestion else "",
         "replace_after": suggestion.end - request.cursor if suggestion else 0,
+        "alternatives": [other.text for other in outcome.suggestions[1:]],
         "reason": outcome.reason,
         "shape": outcome.shape.value,
         "model": result.model if result else "",

@@ -31,6 +31,7 @@ VERBS = {
     "models": "List, pull, add, verify, remove and choose models.",
     "bench": "Measure speed and memory.",
     "eval": "Measure on tasks with a known answer.",
+    "stats": "Show what became of suggestions: how many were accepted, what they saved, how quick they were.",
     "doctor": "Check the installation and say how to fix what is wrong.",
     "version": "Print the versions of coder-lsp and what it runs on.",
 }

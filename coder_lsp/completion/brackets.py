@@ -173,9 +173,20 @@ def scan_before(text: str, language: Language) -> Scanner:
         text = text[-BEFORE_CHARACTERS:]
         top = re.search(r"\n(?=[\w@#])", text)
         text = text[top.end() :] if top else text[text.find("\n") + 1 :]
+    above = text.rfind("\n") + 1
+    scanner = _scan_lines(text[:above], language).fork()
+    scanner.feed(text[above:])
+    scanner.mark()
+    return scanner
+
+
+@lru_cache(maxsize=4)
+def _scan_lines(text: str, language: Language) -> Scanner:
+    """A scan of whole lines, not to be fed any further. One request scans the lines above the cursor four times, and
+    the next key does not change them: 3 ms each for 16,000 characters.
+    """
     scanner = Scanner(language)
     scanner.feed(text)
-    scanner.mark()
     return scanner
 
 

@@ -1,9 +1,10 @@
 """The block of other files for a document, frozen while the user types.
 
 The block stands at the beginning of the prompt, so each change of it means evaluating the whole prompt again, seconds
-on a laptop. It is therefore made once for a place and kept, and looked at again only where the prompt is made anew
-anyway or nobody waits: after a jump, after another document was worked on, after a pause. Even then the old block
-stays if it is still true and most of what a new one would show is in it.
+on a laptop. It is therefore made once for a place and kept, and looked at again after a jump, after another document
+was worked on, after a pause. A request that finds it due for that takes the old one, as long as what it shows is still
+true, and the new one is made when nobody waits; the host goes on with the old prompt until the new one is evaluated.
+The old block stays if most of what a new one would show is in it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class _Frozen:
     budget: int
     line: int
     asked: float
+    due: bool = False
+    """Something else may be worth showing now."""
 
 
 class FrozenContext:
@@ -46,8 +49,10 @@ class FrozenContext:
         self._blocks: OrderedDict[str, _Frozen] = OrderedDict()
         self._newest = ""
 
-    def block(self, request: CompletionRequest, budget: int) -> tuple[Snippet, ...]:
-        """What to show for a request: the frozen block while it holds."""
+    def block(self, request: CompletionRequest, budget: int, *, waiting: bool = False) -> tuple[Snippet, ...]:
+        """What to show for a request: the frozen block while it holds. ``waiting``: somebody waits for the answer, and
+        will not when this is called again; an old block is good enough then.
+        """
         now = self._clock()
         line = request.text.count("\n", 0, request.cursor)
         frozen = self._blocks.get(request.uri)
@@ -56,15 +61,21 @@ class FrozenContext:
             self._blocks[request.uri] = frozen
             if len(self._blocks) > _DOCUMENTS:
                 self._blocks.popitem(last=False)
-        elif self._stale(frozen, request.uri, line, now):
-            fresh = self._source.context(request, budget)
-            if _shared(fresh, frozen.snippets) < KEPT_SHARE or not self._source.holds(frozen.snippets):
-                frozen.snippets = fresh
-            frozen.line = line
+        else:
+            frozen.due = frozen.due or self._stale(frozen, request.uri, line, now)
+            if frozen.due and not (waiting and self._source.holds(frozen.snippets)):
+                fresh = self._source.context(request, budget)
+                if _shared(fresh, frozen.snippets) < KEPT_SHARE or not self._source.holds(frozen.snippets):
+                    frozen.snippets = fresh
+                frozen.line, frozen.due = line, False
         frozen.asked = now
         self._newest = request.uri
         self._blocks.move_to_end(request.uri)
         return frozen.snippets
+
+    def holds(self, snippets: tuple[Snippet, ...]) -> bool:
+        """Whether the files still say what these snippets show."""
+        return self._source.holds(snippets)
 
     def forget(self) -> None:
         """Make every block anew; for new settings."""

@@ -56,25 +56,28 @@ def clean(
 
 
 def examine(
-    text: str, before: str, after: str, language: str | Language, shape: Shape, *, truncated: bool = False
+    text: str,
+    before: str,
+    after: str,
+    language: str | Language,
+    shape: Shape,
+    *,
+    truncated: bool = False,
+    settled: bool = False,
 ) -> Verdict:
     """:func:`clean`, with the reason where there is no edit.
 
     ``truncated``: the model ran out of tokens or time, so the last of several lines may be half a line; it is left
-    out, because a whole line less is better than a broken one.
+    out, because a whole line less is better than a broken one. ``settled``: it is decided already where the text ends.
     """
     known = by_id(language) if isinstance(language, str) else language
     line_break = _line_break(before + after[:2000])
     before, after = unix(before), unix(after)
     rest = after.partition("\n")[0]
 
-    rule = StopRule(before, after, known, shape)
-    wants_more = rule.feed(text)
-    kept = rule.finish()
-    if truncated and wants_more and "\n" in kept.strip("\n"):
-        kept = kept.rpartition("\n")[0]
+    kept, reason = (text, "") if settled else ending(StopRule(before, after, known, shape), text, truncated=truncated)
     if not kept.strip():
-        return Verdict(None, rule.reason or "empty")
+        return Verdict(None, reason or "empty")
     kept = fix_indentation(kept, before, known)
     kept = kept.rstrip() if not rest or rest[0].isspace() else kept.rstrip("\n")
 
@@ -87,6 +90,15 @@ def examine(
     if line_break != "\n":
         edit = Edit(edit.text.replace("\n", line_break), edit.replace_after)
     return Verdict(edit)
+
+
+def ending(rule: StopRule, text: str, *, truncated: bool = False) -> tuple[str, str]:
+    """What ``rule``, which has seen nothing yet, keeps of a text, and why it ended; ``truncated`` as above."""
+    wants_more = rule.feed(text)
+    kept = rule.finish()
+    if truncated and wants_more and "\n" in kept.strip("\n"):
+        kept = kept.rpartition("\n")[0]
+    return kept, rule.reason
 
 
 def drop_suffix_overlap(text: str, suffix: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.doctor.finding import fail, ok, warn
@@ -68,6 +69,8 @@ async def _complete(config: Config) -> tuple[CompletionOutcome, float, float]:
     """
     from coder_lsp.app import open_session
 
+    # One answer is timed, not several.
+    config = replace(config, completion=replace(config.completion, alternatives=1))
     began = time.perf_counter()
     async with open_session(config) as service:
         await asyncio.wait_for(service.complete(_request("warm-up", "x = ", "\n")), TRIAL_SECONDS)

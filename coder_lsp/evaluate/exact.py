@@ -110,9 +110,22 @@ async def complete_all(
     """
     given = Given()
     # What the user excludes or has switched off has nothing to do with a task.
-    completion = replace(config.completion, enabled=True, disabled_languages=(), exclude=(), invoked_deadline_ms=0)
-    context = replace(config.context, enabled=True)
-    service = CompletionService(backend, replace(config, completion=completion, context=context), given)
+    completion = replace(
+        config.completion,
+        enabled=True,
+        disabled_languages=(),
+        exclude=(),
+        invoked_deadline_ms=0,
+        alternatives=1,
+        reuse=False,
+    )
+    config = replace(
+        config,
+        completion=completion,
+        context=replace(config.context, enabled=True),
+        idle=replace(config.idle, enabled=False),
+    )
+    service = CompletionService(backend, config, given)
     budget = config.prompt.context_tokens
     known = {sample.key: sample for sample in done}
     total = sum(len(gap.snippets) for gap in gaps)
@@ -165,6 +178,7 @@ def _request(gap: Gap, recipe: str, max_tokens: int) -> CompletionRequest:
         path=task.path,
         root=str(gap.root),
         trigger=Trigger.INVOKED,
+        patient=True,
         max_tokens=max_tokens,
     )
 

@@ -25,6 +25,7 @@ from coder_lsp.host.protocol import (
     HostInfo,
     MalformedMessage,
     StatusChange,
+    Warm,
     Welcome,
     error_of,
     from_json,
@@ -133,6 +134,10 @@ class HostClient:
         finally:
             self._streams.pop(message_id, None)
         return stream.seal(result) if stream else result
+
+    def warm(self, request: FimRequest) -> None:
+        """Have the host make the prompt of a place ready when it has nothing else to do."""
+        self._peer.notify(protocol.WARM, Warm(request))
 
     async def info(self) -> HostInfo:
         """:raises HostCrashed: the connection dropped."""

@@ -1,9 +1,12 @@
-"""Requests at work: who is next, who is superseded, and what the model's thread does about it.
+"""Requests at work: who is next, who is superseded, and what the model's thread does when there is nobody.
 
 Owns the worker from loading to closing, and the answers of all requests. Of each owner (a client of the host) the
 newest request counts: an older one, waiting or running, is answered ``CANCELLED``. Requests that come while the
-model loads wait for it; cancelling one never touches the loading. Knows no sockets: ``host.server`` makes jobs out of
-messages. Logs one line a request, of numbers only.
+model loads wait for it; cancelling one never touches the loading.
+
+While nobody waits, work is done ahead: requests that say so (``FimRequest.idle``), then whatever the worker finds to
+do. All of it ends as soon as somebody asks. Knows no sockets: ``host.server`` makes jobs out of messages. Logs one line
+a request, of numbers only.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from coder_lsp import errors
+from coder_lsp.host.power import Power
 from coder_lsp.host.protocol import StatusChange, error_of, fault_of
 from coder_lsp.host.rpc import trail_of
 from coder_lsp.host.schedule import FairQueue
@@ -34,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
 """How long a generation gets to end when the host stops; it should take 50 ms."""
+AHEAD_AFTER_S = 0.1
+"""Quiet before prompts are made ready: between two keys of somebody who types there is no time for it."""
 _PROGRESS_STEP = 0.01
 
 
@@ -67,14 +73,21 @@ class JobRunner:
         self._on_change = on_change
         self._thread = WorkerThread()
         self._queue: FairQueue[Hashable, Job] = FairQueue()
+        self._ahead: FairQueue[Hashable, Job] = FairQueue()
+        self._warm: dict[Hashable, FimRequest] = {}
+        self._power = Power(settings.idle)
+        self._may_work_ahead = False
+        """Whether the worker may have something to do: it is asked until it says no, and again after each request."""
         self._work = asyncio.Event()
         self._running: Job | None = None
+        self._working_ahead: CancelToken | None = None
         self._worker: Worker | None = None
         self._closed = False
 
     @property
     def busy(self) -> bool:
-        return self._running is not None or len(self._queue) > 0
+        """Whether somebody waits for an answer."""
+        return (self._running is not None and not self._running.request.idle) or len(self._queue) > 0
 
     @property
     def stuck(self) -> bool:
@@ -94,19 +107,34 @@ class JobRunner:
             raise error_of(self.current.fault)
         if self._closed:
             raise _stopping_error()
+        if job.request.idle:
+            self._submit_ahead(job)
+            return
         self.requests += 1
         self.last_request = time.monotonic()
         job.answer.add_done_callback(lambda answer: self.cancel(job) if answer.cancelled() else None)
         replaced = self._queue.put(job.owner, job)
         if replaced:
             _answer_cancelled(replaced)
-        if self._running and self._running.owner is job.owner:
+        if self._running and (self._running.owner is job.owner or self._running.request.idle):
             self.cancel(self._running)
+        if self._working_ahead:
+            self._working_ahead.cancel()
         self._work.set()
+
+    def warm(self, owner: Hashable, request: FimRequest) -> None:
+        """A request is likely at this place; the newest such place of each owner counts."""
+        if self._power.allows_work_ahead():
+            self._warm[owner] = request
+            self._work.set()
+
+    def forget(self, owner: Hashable) -> None:
+        """Nobody is there any more for whom to do anything ahead."""
+        self._warm.pop(owner, None)
 
     def cancel(self, job: Job) -> None:
         """A waiting job is answered now, a running one as soon as the worker lets go of it."""
-        if self._queue.remove(job.owner, job):
+        if self._queue.remove(job.owner, job) or self._ahead.remove(job.owner, job):
             _answer_cancelled(job)
         elif job.token:
             job.token.cancel()
@@ -122,30 +150,29 @@ class JobRunner:
         self._change(StatusChange(self.status(HostState.READY)))
         logger.info("model %s is ready, engine %s", worker.model, worker.engine)
         while True:
-            job = self._queue.take()
-            if job is None:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            self._running = job
-            job.on_status(self.status(HostState.GENERATING))
-            try:
-                await self._generate(worker, job)
-            finally:
-                self._running = None
-                self.last_request = time.monotonic()
-                if job.owner not in self._queue:
-                    job.on_status(self.current.status)
+            job = self._queue.take() or self._ahead.take()
+            if job is not None:
+                await self._serve(worker, job)
+            elif self._warm:
+                _, request = self._warm.popitem()
+                await self._thread.call(partial(worker.warm, request))
+                self._may_work_ahead = True
+            elif self._may_work_ahead and self._power.allows_work_ahead():
+                await self._work_ahead(worker)
+            else:
+                await self._something_to_do()
 
     async def close(self, reason: str) -> None:
         """Answer everyone, end what runs, close the worker if it lets go in time."""
         self._closed = True
         if not self.current.fault:
             self._change(StatusChange(dataclasses.replace(self.status(HostState.STOPPED), message=reason)))
-        for job in [*self._queue.clear(), *([self._running] if self._running else [])]:
+        for job in [*self._queue.clear(), *self._ahead.clear(), *([self._running] if self._running else [])]:
             _settle(job, _stopping_error())
             if job.token:
                 job.token.cancel()
+        if self._working_ahead:
+            self._working_ahead.cancel()
         if self._worker:
             # In line behind the generation that was just cancelled.
             closing = asyncio.ensure_future(self._thread.call(self._worker.close))
@@ -155,6 +182,53 @@ class JobRunner:
 
     def status(self, state: HostState, progress: float | None = None) -> HostStatus:
         return HostStatus(state, self._settings.model_name, self.engine, progress)
+
+    def _submit_ahead(self, job: Job) -> None:
+        job.answer.add_done_callback(lambda answer: self.cancel(job) if answer.cancelled() else None)
+        replaced: Job | None = job
+        if self._power.allows_work_ahead():
+            replaced = self._ahead.put(job.owner, job)
+            self._work.set()
+        if replaced:
+            _answer_cancelled(replaced)
+
+    async def _serve(self, worker: Worker, job: Job) -> None:
+        self._running = job
+        waited_for = not job.request.idle
+        if waited_for:
+            job.on_status(self.status(HostState.GENERATING))
+        try:
+            await self._generate(worker, job)
+        finally:
+            self._running = None
+            self._may_work_ahead = True
+            if waited_for:
+                self.last_request = time.monotonic()
+                if job.owner not in self._queue:
+                    job.on_status(self.current.status)
+
+    async def _work_ahead(self, worker: Worker) -> None:
+        """Let the worker do what it finds to do, unless somebody comes first."""
+        if await self._something_to_do(AHEAD_AFTER_S):
+            return
+        self._working_ahead = worker.new_cancel_token()
+        try:
+            self._may_work_ahead = await self._thread.call(partial(worker.work, self._working_ahead))
+        except Exception as error:  # noqa: BLE001  (nobody asked for it, so nobody is told)
+            logger.error("work ahead: %s\n%s", type(error).__name__, trail_of(error))  # noqa: TRY400
+            self._may_work_ahead = False
+        finally:
+            self._working_ahead = None
+
+    async def _something_to_do(self, seconds: float | None = None) -> bool:
+        """Wait for it, so long at most; tells whether something came."""
+        self._work.clear()
+        # Not wait_for(): before Python 3.12 it can swallow a cancellation that comes together with the event.
+        timer = asyncio.get_running_loop().call_later(seconds, self._work.set) if seconds is not None else None
+        await self._work.wait()
+        if timer:
+            timer.cancel()
+        return len(self._queue) + len(self._ahead) + len(self._warm) > 0
 
     async def _generate(self, worker: Worker, job: Job) -> None:
         queued_ms = (time.perf_counter() - job.arrived) * 1000
@@ -240,7 +314,8 @@ def _answer_cancelled(job: Job) -> None:
 def _log_result(job: Job, result: FimResult) -> None:
     timings = " ".join(f"{stage}={ms:.0f}" for stage, ms in result.timings_ms.items())
     tokens = " ".join(f"{kind}={count}" for kind, count in dataclasses.asdict(result.tokens).items())
-    logger.info("request %s: %s ms: %s tokens: %s", job.label, result.finish_reason.value, timings, tokens)
+    ahead = " ahead" if job.request.idle else ""
+    logger.info("request %s%s: %s ms: %s tokens: %s", job.label, ahead, result.finish_reason.value, timings, tokens)
 
 
 def _stopping_error() -> errors.HostUnavailable:

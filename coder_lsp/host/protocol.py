@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from coder_lsp import errors
-from coder_lsp.config import PromptConfig
+from coder_lsp.config import IdleConfig, PromptConfig
 from coder_lsp.engine.base import EngineOptions, LoadProgress
 from coder_lsp.types import FimRequest, HostStatus  # noqa: TC001  (get_type_hints resolves them)
 
@@ -26,13 +26,15 @@ if typing.TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken
     from coder_lsp.types import FimResult, TextSink
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised with every change of a method or a value below."""
 
 HELLO = "host/hello"
 """Request, the first of every connection: :class:`Hello` -> :class:`Welcome`."""
 COMPLETE = "host/complete"
 """Request: :class:`Complete` -> :class:`FimResult`."""
+WARM = "host/warm"
+"""Notification to the host, :class:`Warm`: make the prompt of a place ready when there is nothing else to do."""
 INFO = "host/info"
 """Request without parameters -> :class:`HostInfo`."""
 SHUTDOWN = "host/shutdown"
@@ -56,7 +58,8 @@ class Worker(Protocol):
     """A loaded model at work. Blocking; one call at a time on the host's worker thread.
 
     ``complete`` returns soon after ``cancel`` is set, with what there is and ``CANCELLED``; it ends with ``ENOUGH``
-    when ``on_text`` returns False.
+    when ``on_text`` returns False. ``work`` does a piece of what can be done before it is asked for, until ``cancel``
+    is set, and tells whether there was any; ``warm`` tells it of a place where a request is likely to come.
     """
 
     @property
@@ -67,6 +70,10 @@ class Worker(Protocol):
 
     def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult: ...
 
+    def warm(self, request: FimRequest) -> None: ...
+
+    def work(self, cancel: CancelToken) -> bool: ...
+
     def new_cancel_token(self) -> CancelToken: ...
 
     def close(self) -> None: ...
@@ -74,7 +81,7 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class HostSettings:
-    """Everything a host process needs to know; all but the last two decide which host it is.
+    """Everything a host process needs to know; all but the last three decide which host it is.
 
     ``idle_seconds`` without requests end a host (0: never), and so do ``orphan_seconds`` without clients (0: as soon
     as the last one leaves). When several windows share a host, the settings of the one that started it hold.
@@ -85,6 +92,7 @@ class HostSettings:
     template: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    idle: IdleConfig = field(default_factory=IdleConfig)
     idle_seconds: float = 1800.0
     orphan_seconds: float = 60.0
 
@@ -136,6 +144,13 @@ class Complete:
 
     request: FimRequest
     stream: bool = False
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A place as a request for it would look."""
+
+    request: FimRequest
 
 
 @dataclass(frozen=True)

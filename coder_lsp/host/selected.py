@@ -92,6 +92,11 @@ class SelectedHost:
         assert self._supervisor is not None
         return await self._supervisor.complete(request, on_text)
 
+    async def warm(self, request: FimRequest) -> None:
+        """As :meth:`HostSupervisor.warm`."""
+        if self._supervisor is not None:
+            await self._supervisor.warm(request)
+
     async def _select(self) -> None:
         """Have the supervisor of the present configuration.
 

@@ -22,7 +22,7 @@ from coder_lsp.errors import HostUnavailable
 from coder_lsp.host import protocol
 from coder_lsp.host.address import remove_traces
 from coder_lsp.host.jobs import Job, JobRunner
-from coder_lsp.host.protocol import Complete, Delta, Hello, HostInfo, StatusChange, Welcome, from_json
+from coder_lsp.host.protocol import Complete, Delta, Hello, HostInfo, StatusChange, Warm, Welcome, from_json
 from coder_lsp.host.rpc import MAX_GREETING_BYTES, Peer, trail_of
 from coder_lsp.host.transport import DEFAULT_TRANSPORT, listen
 from coder_lsp.types import HostState, HostStatus
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from coder_lsp.host.protocol import HostSettings, WorkerLoader
-    from coder_lsp.types import FimResult
+    from coder_lsp.types import FimRequest, FimResult
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,7 @@ class HostServer:
     def leave(self, client: _Connection) -> None:
         if client in self._clients:
             self._clients.remove(client)
+            self._jobs.forget(client)
             self._last_client = time.monotonic()
             self._look.set()
             logger.info("client %d left, %d remain", client.number, len(self._clients))
@@ -137,6 +138,9 @@ class HostServer:
 
     def cancel(self, job: Job) -> None:
         self._jobs.cancel(job)
+
+    def warm(self, client: _Connection, request: FimRequest) -> None:
+        self._jobs.warm(client, request)
 
     def info(self) -> HostInfo:
         import psutil
@@ -226,7 +230,7 @@ class _Connection:
                 protocol.INFO: self._info,
                 protocol.SHUTDOWN: self._shutdown,
             },
-            {protocol.CANCEL: self._cancel, protocol.ENOUGH: self._enough},
+            {protocol.CANCEL: self._cancel, protocol.ENOUGH: self._enough, protocol.WARM: self._warm},
             max_message_bytes=MAX_GREETING_BYTES,
         )
 
@@ -285,6 +289,10 @@ class _Connection:
         job = self._job(params)
         if job:
             job.enough = True
+
+    def _warm(self, params: Any) -> None:
+        self._require_welcome()
+        self.server.warm(self, from_json(Warm, params).request)
 
     def _job(self, params: Any) -> Job | None:
         """The request a notification is about; None if it has been answered meanwhile."""

@@ -109,6 +109,7 @@ class HostSupervisor:
         self._fault_until = -math.inf
         self._ended_on_purpose = False
         self._stopped = False
+        self._to_warm: FimRequest | None = None
 
     @property
     def status(self) -> HostStatus:
@@ -170,6 +171,13 @@ class HostSupervisor:
             await self._see_off(client)
         return await (await self._connected()).complete(request, on_text)
 
+    async def warm(self, request: FimRequest) -> None:
+        """Have the prompt of a place made ready; while there is no connection to a host, the newest place is kept."""
+        if self._client and not self._client.closed:
+            self._client.warm(request)
+        elif not self._stopped:
+            self._to_warm = request
+
     async def info(self) -> dict[str, Any]:
         """Facts about the host, as :class:`~coder_lsp.host.protocol.HostInfo`; only state and model without one."""
         if self._client and not self._client.closed:
@@ -222,6 +230,9 @@ class HostSupervisor:
                 self._fail(fault)
                 raise fault from error
             else:
+                if self._to_warm:
+                    self._client.warm(self._to_warm)
+                    self._to_warm = None
                 return self._client
 
     async def _reach_or_start(self) -> HostClient:

@@ -1,41 +1,51 @@
-"""The model at work: one engine, one template, the placements of the documents it was asked about.
+"""The model at work: one engine, one template, and the places it is ready to go on from.
 
-The only place in the host where text becomes tokens and tokens text. Blocking, one request at a time on the caller's
-thread; ``host.server`` decides who is next.
+The only place in the host where text becomes tokens and tokens text. Blocking, one call at a time on the model's
+thread; ``host.jobs`` decides what is next. Which prompt answers is for ``host.places`` to say.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import GenerateRequest
+from coder_lsp.host.address import address_key
+from coder_lsp.host.places import Places
+from coder_lsp.host.saved import SavedPlaces
+from coder_lsp.paths import cache_dir
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import bind
-from coder_lsp.types import FimResult
+from coder_lsp.types import FimResult, FinishReason
 
 if TYPE_CHECKING:
-    from coder_lsp.engine.base import CancelToken, Engine, LoadProgress
+    from coder_lsp.engine.base import CancelToken, Engine, Generation, LoadProgress
     from coder_lsp.host.protocol import HostSettings
-    from coder_lsp.prompt.anchor import Placement
+    from coder_lsp.prompt.builder import Prompt
     from coder_lsp.types import FimRequest, TextSink
 
 logger = logging.getLogger(__name__)
 
-_PLACEMENTS_KEPT = 64
+_HINTS = 16
+"""Recent suggestions whose tokens are offered for drafting: what was suggested once is often wanted again."""
+_LEAST_LOGPROB = -1.6
+"""Mean of a line's tokens, natural logarithm: a model that gives its own choice one chance in five on average is
+guessing, and what it writes below is not worth the waiting."""
 
 
 class ModelWorker:
     """Answers :class:`FimRequest` with one loaded model; keeps ``host.protocol.Worker``."""
 
-    def __init__(self, engine: Engine, settings: HostSettings) -> None:
+    def __init__(self, engine: Engine, settings: HostSettings, saved: SavedPlaces | None = None) -> None:
         self._engine = engine
         self._template = bind(engine, settings.template, engine.info.architecture)
         self._builder = PromptBuilder(engine, self._template, settings.prompt, engine.options.context_tokens)
-        self._placements: OrderedDict[str, Placement] = OrderedDict()
+        self._places = Places(engine, self._builder, settings.prompt, settings.idle, saved)
+        self._hints: deque[tuple[int, ...]] = deque(maxlen=_HINTS)
         self.model = settings.model_name
         self.engine = engine.name
         self.warning = self._template.warning
@@ -51,10 +61,22 @@ class ModelWorker:
         """
         from coder_lsp.engine.llama import LlamaEngine
 
-        return cls(LlamaEngine.load(Path(settings.model_path), settings.engine, progress), settings)
+        engine = LlamaEngine.load(Path(settings.model_path), settings.engine, progress)
+        saved = None
+        if settings.idle.enabled and settings.idle.saved_places:
+            saved = SavedPlaces(cache_dir() / "places" / address_key(settings), settings.idle.saved_places)
+        return cls(engine, settings, saved)
 
     def new_cancel_token(self) -> CancelToken:
         return self._engine.new_cancel_token()
+
+    def warm(self, request: FimRequest) -> None:
+        """Somebody is about to ask at this place; :meth:`work` makes its prompt ready."""
+        self._places.note(request)
+
+    def work(self, cancel: CancelToken) -> bool:
+        """Do a piece of what can be done ahead; False if there is nothing to do."""
+        return self._places.work(cancel)
 
     def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult:
         """Fill the gap; a cancelled request returns what there was by then.
@@ -62,28 +84,14 @@ class ModelWorker:
         :raises ContextOverflow: the budgets do not fit the engine's context.
         """
         began = time.perf_counter()
-        prompt = self._builder.build(request, self._placements.get(request.document))
-        self._placements[request.document] = prompt.placement
-        self._placements.move_to_end(request.document)
-        if len(self._placements) > _PLACEMENTS_KEPT:
-            self._placements.popitem(last=False)
+        prompt, sequence = self._places.prompt(request)
         built_ms = (time.perf_counter() - began) * 1000
-        generation = self._engine.generate(
-            GenerateRequest(
-                tokens=prompt.tokens,
-                forced=prompt.forced,
-                max_tokens=request.max_tokens,
-                stop=request.stop,
-                stop_tokens=prompt.stop_tokens,
-                deadline_ms=request.deadline_ms,
-                temperature=request.temperature,
-                top_k=request.top_k,
-                top_p=request.top_p,
-                seed=request.seed,
-            ),
-            on_text,
-            cancel,
-        )
+        asked = self._asked(request, prompt, sequence)
+        generation = self._engine.generate(asked, on_text, cancel)
+        self._places.evaluated(request.document, generation.sequence)
+        if generation.token_ids:
+            self._hints.append(generation.token_ids)
+        alternatives = self._alternatives(request, asked, generation, cancel)
         timings = {**generation.timings_ms, "prompt": built_ms, "total": (time.perf_counter() - began) * 1000}
         return FimResult(
             text=generation.text,
@@ -94,8 +102,66 @@ class ModelWorker:
             timings_ms={stage: round(ms, 3) for stage, ms in timings.items()},
             logprobs=generation.logprobs,
             context_tokens=len(prompt.block.tokens),
-            snippets=prompt.block.used,
+            snippets=prompt.block.used if prompt.frame.given == request.snippets else (),
+            alternatives=alternatives,
+            prompt_kind=prompt.frame.kind,
         )
 
     def close(self) -> None:
+        """Keep what is evaluated for the next session, and give the memory back."""
+        self._places.save()
         self._engine.close()
+
+    def _asked(self, request: FimRequest, prompt: Prompt, sequence: int | None) -> GenerateRequest:
+        return GenerateRequest(
+            tokens=prompt.tokens,
+            forced=prompt.forced,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            stop_tokens=prompt.stop_tokens,
+            deadline_ms=request.deadline_ms,
+            temperature=request.temperature,
+            top_k=request.top_k,
+            top_p=request.top_p,
+            seed=request.seed,
+            sequence=sequence,
+            draft=self._engine.options.draft,
+            hints=tuple(self._hints),
+            least_logprob=_LEAST_LOGPROB,
+        )
+
+    def _alternatives(
+        self, request: FimRequest, asked: GenerateRequest, first: Generation, cancel: CancelToken
+    ) -> tuple[str, ...]:
+        """What follows the next likeliest first tokens: as different as the model thinks likely, no dice thrown.
+
+        They go on from the same evaluated prompt, and get no more lines than the first one has.
+        """
+        if request.alternatives <= 1 or first.finish_reason is FinishReason.CANCELLED:
+            return ()
+        lines = first.text.count("\n")
+        texts: list[str] = []
+        for token, _ in first.runners_up:
+            if len(texts) + 1 >= request.alternatives:
+                break
+            begun = self._engine.token_bytes(token)
+            try:
+                start = begun.decode()
+            except UnicodeDecodeError:
+                continue  # a part of a character
+            if not start:
+                continue  # the end of the text, or another control token
+            said = [start]
+
+            def wants_more(delta: str, said: list[str] = said) -> bool:
+                said.append(delta)
+                return "".join(said).count("\n") <= lines
+
+            other = replace(asked, forced=asked.forced + begun, sequence=first.sequence)
+            generation = self._engine.generate(other, wants_more, cancel)
+            if generation.finish_reason is FinishReason.CANCELLED:
+                break
+            text = start + generation.text
+            if text != first.text and text not in texts:
+                texts.append(text)
+        return tuple(texts)

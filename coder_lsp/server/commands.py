@@ -16,6 +16,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from coder_lsp.errors import CoderLspError
 from coder_lsp.server.convert import ACCEPTED
+from coder_lsp.server.feedback import Feedback
 from coder_lsp.server.status import in_one_line, index_figures
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ logger = logging.getLogger(__name__)
 _REQUEST_FAILED = lsp.LSPErrorCodes.RequestFailed.value
 _INFO_SECONDS = 2.0
 
+DID_SHOW = "coder-lsp/didShow"
+"""Notification of a client that has shown an item: ``{"id": the argument of the item's command}``."""
+DID_REJECT = "coder-lsp/didReject"
+"""The same for an item that the user dismissed."""
+
 
 class Commands:
     """Registers itself with the server; every method answers one command."""
@@ -40,12 +46,15 @@ class Commands:
         host: Host,
         installed_models: InstalledModels,
         workspace: Workspace | None = None,
+        *,
+        feedback: Feedback | None = None,
     ) -> None:
         self._server = server
         self._completions = completions
         self._host = host
         self._installed_models = installed_models
         self._workspace = workspace
+        self._feedback = feedback or Feedback()
         for name, handler in {
             "coder-lsp.restart": self.restart,
             "coder-lsp.pause": self.pause,
@@ -57,6 +66,8 @@ class Commands:
         }.items():
             # A partial: pygls puts attributes on it, and a bound method takes none.
             server.command(name)(partial(handler))
+        server.feature(DID_SHOW)(partial(self.did_show))
+        server.feature(DID_REJECT)(partial(self.did_reject))
 
     async def restart(self, *_: Any) -> dict[str, Any]:
         """A new model host process; answers when it is there."""
@@ -119,8 +130,23 @@ class Commands:
         }
 
     async def accepted(self, *arguments: Any) -> None:
-        """The client took a suggestion."""
-        logger.info("accepted id=%s", _one("suggestion id", arguments[:1]))
+        """The client took a suggestion: its id, and how much of it if not all, in UTF-16 units from its beginning."""
+        identity, units = _one("suggestion id", arguments[:1]), arguments[1] if len(arguments) > 1 else None
+        if units is not None and (isinstance(units, bool) or not isinstance(units, int) or units < 0):
+            raise JsonRpcInvalidParams("the accepted length must be a whole number of UTF-16 units, not negative")
+        logger.info("accepted id=%s units=%s", identity, "all" if units is None else units)
+        if identity is not None:
+            self._feedback.accepted(identity, units)
+
+    def did_show(self, params: Any) -> None:
+        """A client says which item is on screen."""
+        if identity := _identity(params):
+            self._feedback.shown(identity)
+
+    def did_reject(self, params: Any) -> None:
+        if identity := _identity(params):
+            logger.info("rejected id=%s", identity)
+            self._feedback.rejected(identity)
 
     def _pause(self, scope: str | None, *, on: bool) -> dict[str, Any]:
         self._completions.pause(scope, on)
@@ -144,6 +170,12 @@ def _one(what: str, arguments: Sequence[Any]) -> str | None:
     if argument is not None and not isinstance(argument, str):
         raise JsonRpcInvalidParams(f"the {what} must be text, not {type(argument).__name__}")
     return argument or None
+
+
+def _identity(params: Any) -> str:
+    """The ``id`` of a notification's parameters; empty if they have none, for a notification cannot be refused."""
+    identity = getattr(params, "id", None)
+    return identity if isinstance(identity, str) else ""
 
 
 def _refused(error: CoderLspError) -> JsonRpcException:

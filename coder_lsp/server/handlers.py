@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _SETTINGS_SECONDS = 6.0
 """A little more than the settings' own patience with the client."""
+_CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class BoundRequest:
     id: str | int
     uri: str
     place: Place | None
+    arrived: float = field(default_factory=time.perf_counter)
 
 
 class CompletionHandlers:
@@ -64,34 +66,43 @@ class CompletionHandlers:
         outcome = await self._answer("inline", request)
         if request.place is None:
             return lsp.InlineCompletionList([])
-        return lsp.InlineCompletionList(convert.inline_items(request.place, outcome.suggestions, str(request.id)))
+        items = convert.inline_items(request.place, outcome.suggestions, str(request.id))
+        self._given(request, request.place, outcome, count=len(items))
+        return lsp.InlineCompletionList(items)
 
     async def completion(self, request: BoundRequest) -> lsp.CompletionList:
         outcome = await self._answer("completion", request)
-        items = convert.completion_items(request.place, outcome.suggestions, str(request.id)) if request.place else []
+        items: list[lsp.CompletionItem] = []
+        if request.place is not None:
+            items = convert.completion_items(request.place, outcome.suggestions, str(request.id))
+            self._given(request, request.place, outcome, count=len(items))
         # Incomplete: what fits changes with every character typed.
         return lsp.CompletionList(is_incomplete=True, items=items)
 
     async def close(self) -> None:
-        """Cancel what is still being asked and wait for it."""
+        """Cancel what is still being asked, with all that runs behind it, and wait for it."""
         for task in self._asked:
             task.cancel()
         if self._asked:
-            await asyncio.wait(set(self._asked), timeout=1.0)
+            await asyncio.wait(set(self._asked), timeout=_CLOSE_SECONDS)
+        try:
+            await asyncio.wait_for(self._completions.close(), _CLOSE_SECONDS)
+        except asyncio.TimeoutError:
+            logger.warning("completions did not end within %g s", _CLOSE_SECONDS)
 
     async def _answer(self, kind: str, request: BoundRequest) -> CompletionOutcome:
-        began = time.perf_counter()
         outcome = CompletionOutcome(reason="cancelled")
         try:
             outcome = await self._outcome(request)
         finally:
             logger.info(
-                "%s id=%s suggestions=%d reason=%s ms=%.1f %s",
+                "%s id=%s suggestions=%d reason=%s source=%s ms=%.1f %s",
                 kind,
                 request.id,
                 len(outcome.suggestions),
                 outcome.reason or "-",
-                1000 * (time.perf_counter() - began),
+                outcome.source,
+                1000 * (time.perf_counter() - request.arrived),
                 _details(outcome),
             )
         return outcome
@@ -105,9 +116,9 @@ class CompletionHandlers:
                 await asyncio.wait_for(server.settings.known.wait(), _SETTINGS_SECONDS)
             except asyncio.TimeoutError:
                 logger.warning("no settings yet, answering with the defaults")
-        location = server.roots.locate(server.notebooks.notebook_of(request.uri) or request.uri)
+        asked = convert.completion_request(place, server.locate(request.uri))
         try:
-            outcome = await self._ask(convert.completion_request(place, location))
+            outcome = await self._ask(asked)
         except CoderLspError as error:
             server.status.failed(error)
             return CompletionOutcome(reason=f"failed: {type(error).__name__}")
@@ -118,6 +129,13 @@ class CompletionHandlers:
         if current is None or (current is not place.document and current.text != place.document.text):
             return CompletionOutcome(reason="out of date", result=outcome.result, timings_ms=outcome.timings_ms)
         return outcome
+
+    def _given(self, request: BoundRequest, place: Place, outcome: CompletionOutcome, *, count: int) -> None:
+        """So many items go to the client. With an entry of its list selected, they are about a text that never was."""
+        if count and place.selected is None:
+            asked = convert.completion_request(place, self._server.locate(request.uri))
+            latency_ms = 1000 * (time.perf_counter() - request.arrived)
+            self._server.feedback.answered(str(request.id), asked, outcome, latency_ms)
 
     async def _ask(self, request: CompletionRequest) -> CompletionOutcome:
         """Ask the service in a task of its own, which a cancelled request leaves behind instead of waiting for it."""

@@ -29,6 +29,18 @@ class Completions(Protocol):
     def pause(self, scope: str | None, on: bool, /) -> None:
         """Stop (``on``) or resume suggestions: everywhere (None), in a language (its id), in a document (its URI)."""
 
+    def opened(self, request: CompletionRequest, /) -> None:
+        """A document was opened; its cursor is not known."""
+
+    def focused(self, request: CompletionRequest, /) -> None:
+        """The user's cursor is at the request's place now."""
+
+    def closed(self, document: str, /) -> None:
+        """A document (its URI) was closed: nothing of it may be kept."""
+
+    async def close(self) -> None:
+        """End everything that still runs."""
+
 
 class Host(Protocol):
     """The model host's process, as far as an editor steers it. Changes of ``status`` reach

@@ -8,6 +8,7 @@ is when the message arrives. Nothing of a message but method and id is logged.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class CoderProtocol(LanguageServerProtocol):
     def __init__(self, server: CoderLanguageServer, converter: Any) -> None:
         super().__init__(server, converter)
         self._initialized = False
+        self._shutdown_request: asyncio.Task[Any] | None = None
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """Called for every object in a message, innermost first; the message itself is the one with ``jsonrpc``."""
@@ -134,6 +136,7 @@ class CoderProtocol(LanguageServerProtocol):
         """Nothing new from here on; what is under way is cancelled and answered so, the host let go of."""
         self._shutdown = True
         current = self.msg_id
+        self._shutdown_request = asyncio.current_task()
         await self._server.close()
         for identity, future in list(self._request_futures.items()):
             if identity != current and not future.done():
@@ -147,6 +150,13 @@ class CoderProtocol(LanguageServerProtocol):
     @lsp_method(lsp.WINDOW_WORK_DONE_PROGRESS_CANCEL)
     def lsp_work_done_progress_cancel(self, params: lsp.WorkDoneProgressCancelParams) -> None:
         """Loading is shared with other windows; what the user sees of it is not what keeps it going."""
+
+    async def answered(self) -> None:
+        """Wait for the answer to ``shutdown``, if it was asked for: ``exit`` or the end of the stream may be behind it
+        already. The answer's own callback was there first, so it is written when this returns.
+        """
+        if self._shutdown_request is not None:
+            await asyncio.wait({self._shutdown_request})
 
     @property
     def was_shut_down(self) -> bool:

@@ -22,8 +22,10 @@ from coder_lsp.documents.store import DocumentStore
 from coder_lsp.errors import CoderLspError, origin
 from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
+from coder_lsp.server.feedback import Feedback
 from coder_lsp.server.handlers import CompletionHandlers
 from coder_lsp.server.parent import watch_process
+from coder_lsp.server.presence import DID_FOCUS, Presence
 from coder_lsp.server.progress import IndexingProgress, LoadingProgress, WorkDone
 from coder_lsp.server.protocol import CoderProtocol, is_parse_error
 from coder_lsp.server.roots import WorkspaceRoots
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coder_lsp.server.ports import Completions, Host, InstalledModels, SettingsLoader, Workspace
+    from coder_lsp.server.roots import Location
     from coder_lsp.types import HostStatus, IndexStatus
 
 logger = logging.getLogger(__name__)
@@ -51,7 +54,8 @@ class CoderLanguageServer(LanguageServer):
     """Construct it inside a running event loop or before one; :func:`coder_lsp.server.transport.run` drives it.
 
     ``host`` reports its changes through :meth:`host_changed`, ``workspace`` through :meth:`index_changed`; without one
-    no other file is looked at. ``log_file`` is what ``coder-lsp.showLog`` opens.
+    no other file is looked at. ``feedback`` has somewhere to record to, or nothing is kept. ``log_file`` is what
+    ``coder-lsp.showLog`` opens.
     """
 
     protocol: CoderProtocol
@@ -64,6 +68,7 @@ class CoderLanguageServer(LanguageServer):
         load_settings: SettingsLoader,
         installed_models: InstalledModels = tuple,
         workspace: Workspace | None = None,
+        feedback: Feedback | None = None,
         log_file: Path | None = None,
     ) -> None:
         super().__init__(
@@ -74,11 +79,13 @@ class CoderLanguageServer(LanguageServer):
             protocol_cls=CoderProtocol,
         )
         self.log_file = log_file
+        self.feedback = feedback or Feedback()
         self.client = ClientSupport()
         self.roots = WorkspaceRoots()
         self.documents = DocumentStore()
         self.notebooks = NotebookStore(self.documents)
-        self.sync = TextSync(self.documents, self.notebooks, WorkspaceFeed(workspace, self.documents))
+        presence = Presence(self, completions)
+        self.sync = TextSync(self.documents, self.notebooks, WorkspaceFeed(workspace, self.documents), presence)
         shown = WorkDone(self)
         loading = LoadingProgress(shown, self.spawn)
         self.status = StatusBoard(self, loading, IndexingProgress(shown, self.spawn, lambda: self.roots.name))
@@ -91,14 +98,15 @@ class CoderLanguageServer(LanguageServer):
         self._exit_status: int | None = None
         self._ended = asyncio.Event()
         self._begun = False
-        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
-        Commands(self, completions, host, installed_models, workspace)
+        Commands(self, completions, host, installed_models, workspace, feedback=self.feedback)
         self._handle(lsp.INITIALIZE, self._on_initialize)
         self._handle(lsp.INITIALIZED, self._on_initialized)
         self._handle(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, self._on_configuration)
         self._handle(lsp.TEXT_DOCUMENT_DID_SAVE, self.sync.did_save, lsp.SaveOptions(include_text=False))
         self._handle(lsp.NOTEBOOK_DOCUMENT_DID_SAVE, _nothing_to_do)
+        self._handle(DID_FOCUS, presence.did_focus)
         self._handle(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, _nothing_to_do)
 
     def host_changed(self, status: HostStatus) -> None:
@@ -125,6 +133,10 @@ class CoderLanguageServer(LanguageServer):
             added=[folder.uri for folder in event.added], removed=[folder.uri for folder in event.removed]
         )
         self.spawn(self._refresh_settings(), "settings")
+
+    def locate(self, uri: str) -> Location:
+        """Where a document lies in the workspace; a cell lies where its notebook does."""
+        return self.roots.locate(self.notebooks.notebook_of(uri) or uri)
 
     def start_host(self) -> None:
         """Have the model loaded in the background; a failure is shown once."""
@@ -159,10 +171,12 @@ class CoderLanguageServer(LanguageServer):
         return self._exit_status
 
     async def close(self) -> None:
-        """Stop completions, end the index and let go of the host; once, whoever asks."""
-        if self._closed:
-            return
-        self._closed = True
+        """Stop completions, end the index and let go of the host; once, and whoever asks waits for the end of it."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._unwatch is not None:
             self._unwatch()
         await self.completion_handlers.close()
@@ -170,7 +184,10 @@ class CoderLanguageServer(LanguageServer):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1.0)
-        stops = [self._stopped("the host", self._host.stop())]
+        stops = [
+            self._stopped("the host", self._host.stop()),
+            self._stopped("the statistics", self.feedback.close()),
+        ]
         if self._workspace is not None:
             stops.append(self._stopped("the workspace", self._workspace.stop()))
         await asyncio.gather(*stops)

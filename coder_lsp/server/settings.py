@@ -133,6 +133,7 @@ class Settings:
     def _take(self, config: Config) -> None:
         self.config = config
         self._completions.configure(config)
+        self._server.feedback.configure(config)
         if self._workspace is not None:
             self._workspace.configure(config)
         logger.info("settings applied: model=%s enabled=%s", config.model, config.completion.enabled)

@@ -147,6 +147,7 @@ async def run(server: CoderLanguageServer, connecting: Awaitable[Streams]) -> in
             return await ended
     finally:
         await server.close()
+        await server.protocol.answered()
         session.cancel()
         await asyncio.wait({session})
 
@@ -159,6 +160,7 @@ async def _session(server: CoderLanguageServer, connecting: Awaitable[Streams]) 
         never = threading.Event()
         await run_async(never, streams.reader, server.protocol, _SILENT, server.report_server_error)
     finally:
+        await server.protocol.answered()
         await _flushed(streams.writer)
 
 

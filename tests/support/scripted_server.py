@@ -26,6 +26,7 @@ from coder_lsp.types import CompletionOutcome, CompletionRequest, HostState, Hos
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from coder_lsp.server.feedback import Feedback
     from coder_lsp.server.ports import Workspace
 
 
@@ -96,6 +97,19 @@ class ScriptedCompletions:
     def pause(self, scope: str | None, on: bool, /) -> None:
         self.event("paused", scope=scope, on=on)
 
+    def opened(self, request: CompletionRequest, /) -> None:
+        self.event("opened", uri=request.uri)
+
+    def focused(self, request: CompletionRequest, /) -> None:
+        self.event("focused", uri=request.uri, cursor=request.cursor)
+
+    def closed(self, document: str, /) -> None:
+        self.event("closed", uri=document)
+
+    async def close(self) -> None:
+        # stderr, as the connection may be gone by now.
+        print("scripted completions: closed", file=sys.stderr, flush=True)
+
     @staticmethod
     def _fail(how: str | None) -> None:
         if how == "unavailable":
@@ -140,7 +154,7 @@ class ScriptedHost:
         return {"pid": 4711, "model": self.model}
 
 
-def build(workspace: Workspace | None = None) -> CoderLanguageServer:
+def build(workspace: Workspace | None = None, feedback: Feedback | None = None) -> CoderLanguageServer:
     completions, host = ScriptedCompletions(), ScriptedHost()
     server = CoderLanguageServer(
         completions=completions,
@@ -148,6 +162,7 @@ def build(workspace: Workspace | None = None) -> CoderLanguageServer:
         load_settings=load_settings,
         installed_models=lambda: ["scripted", "other"],
         workspace=workspace,
+        feedback=feedback,
     )
 
     def event(name: str, **details: Any) -> None:

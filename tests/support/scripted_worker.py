@@ -40,9 +40,25 @@ class Flag:
 class ScriptedWorker:
     model = "scripted"
     engine = "scripted"
+    warmed = None
 
     def new_cancel_token(self):
         return Flag()
+
+    def warm(self, request):
+        """See ``work``."""
+        self.warmed = json.loads(request.prefix)
+
+    def work(self, cancel):
+        """One piece of work for each place it was told of: as long as the script says, or until it is cancelled."""
+        script, self.warmed = self.warmed, None
+        if script is None:
+            return False
+        while "wait" in script and not Path(script["wait"]).exists() and not cancel.cancelled:
+            time.sleep(_LOOK_SECONDS)
+        with Path(script["note"]).open("a") as notes:
+            print("cancelled" if cancel.cancelled else "done", file=notes)
+        return True
 
     def complete(self, request, on_text, cancel):
         script = json.loads(request.prefix)

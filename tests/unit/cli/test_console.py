@@ -26,7 +26,7 @@ def test_json_of_our_values(capsys):
         "value": {
             "path": "/tmp/x",
             "reason": "enough",
-            "tokens": {"prompt": 0, "reused": 0, "evaluated": 0, "generated": 0},
+            "tokens": dict.fromkeys(("prompt", "reused", "evaluated", "generated", "passes", "drafted", "accepted"), 0),
             "names": ["a", "b"],
         }
     }

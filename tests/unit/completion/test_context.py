@@ -121,6 +121,23 @@ def test_another_budget_makes_another_block(clock):
     assert frozen.block(at(0), 256) == NEW
 
 
+def test_a_request_takes_the_old_block_and_the_new_one_is_made_when_nobody_waits(clock):
+    source = Source(OLD, NEW)
+    frozen = FrozenContext(source, clock)
+    frozen.block(at(0), 512)
+    assert [frozen.block(at(line), 512, waiting=True) for line in (200, 201)] == [OLD, OLD]
+    assert source.asked == 1
+    assert frozen.block(at(201), 512) == NEW
+
+
+def test_a_request_waits_for_a_new_block_where_the_old_one_is_not_true_any_more(clock):
+    source = Source(OLD, NEW)
+    frozen = FrozenContext(source, clock)
+    frozen.block(at(0), 512)
+    source.true = False
+    assert frozen.block(at(200), 512, waiting=True) == NEW
+
+
 async def test_the_model_gets_the_snippets_and_the_outcome_names_them():
     backend = ScriptedBackend("1\n")
     service = CompletionService(backend, Config(), Source(OLD))

@@ -71,9 +71,10 @@ async def test_the_newest_request_wins_and_the_older_one_is_answered():
 
 
 async def test_cancelling_the_caller_cancels_the_generation():
+    """With reuse it goes on for a moment: see test_reuse."""
     backend = ScriptedBackend("1")
     backend.hold = asyncio.Event()
-    service = CompletionService(backend, Config())
+    service = CompletionService(backend, Config(completion=CompletionConfig(reuse=False)))
     caller = asyncio.ensure_future(service.complete(place("a = |\n")))
     await backend.asked.wait()
     caller.cancel()

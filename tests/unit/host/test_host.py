@@ -369,8 +369,9 @@ async def test_other_protocol_is_refused_with_the_next_step(front, settings, mon
     """Both versions are named."""
     await front().supervisor.start()
     endpoint = read_endpoint(address_key(settings()))
+    spoken = protocol.PROTOCOL_VERSION
     monkeypatch.setattr(protocol, "PROTOCOL_VERSION", 99)
-    with pytest.raises(HostUnavailable, match=r"speaks protocol 1 .*side 99 ") as refused:
+    with pytest.raises(HostUnavailable, match=rf"speaks protocol {spoken} .*side 99 ") as refused:
         await HostClient.open(endpoint)
     assert "host --stop" in refused.value.hint
 

@@ -1,0 +1,264 @@
+"""The places a model is ready to go on from: which prompt serves each document, and what is made ready behind it.
+
+Reading a prompt is what costs seconds on a processor without a GPU, so it is done before somebody waits for it. A
+document has a *serving* frame, evaluated in one sequence of the engine. Where the text has moved on too far for it, or
+other snippets are to be shown, a *target* is evaluated in another sequence while nobody waits, and takes over when it
+is whole. In a place of which next to nothing is evaluated, a short frame of the lines around the cursor answers first.
+What is evaluated of the last few documents is written to disk (``host.saved``) and taken up again next time.
+
+Belongs to the model's thread, like the engine it drives. ``host.worker`` turns requests into answers with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coder_lsp.errors import ContextOverflow
+from coder_lsp.types import PromptKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from coder_lsp.config import IdleConfig, PromptConfig
+    from coder_lsp.engine.base import CancelToken, Engine
+    from coder_lsp.host.saved import SavedPlaces
+    from coder_lsp.prompt.builder import Frame, Prompt, PromptBuilder
+    from coder_lsp.types import FimRequest
+
+logger = logging.getLogger(__name__)
+
+SLICE_TOKENS = 32
+"""Prompt tokens evaluated ahead in one go, some 200 ms on two cores. Somebody who comes meanwhile does not wait for
+them (a call ends within 50 ms), but they are lost."""
+_PLACES_KEPT = 64
+_WORTH_SHORT = 1.5
+"""A short prompt answers first where the full one costs more than so many times its budget."""
+_WORTH_RESTORING = 64
+"""Tokens that must be gained by reading a saved place: that takes some 40 ms, as long as evaluating six tokens."""
+
+
+@dataclass
+class _Place:
+    """What is known of one document. Sequences are -1 where there is none."""
+
+    request: FimRequest
+    """The newest one."""
+    serving: Frame | None = None
+    sequence: int = -1
+    full: Frame | None = None
+    """The newest full frame, for its window: what it shares with the next one need not be evaluated again."""
+    target: Frame | None = None
+    target_sequence: int = -1
+    stuck: FimRequest | None = None
+    """A request no frame can be made for."""
+    unsaved: bool = False
+
+
+class Places:
+    """See the module. ``idle`` off: every request waits for its full prompt, and nothing is done ahead."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        builder: PromptBuilder,
+        prompt: PromptConfig,
+        idle: IdleConfig,
+        saved: SavedPlaces | None = None,
+    ) -> None:
+        self._engine = engine
+        self._builder = builder
+        self._ahead = prompt.anchored and idle.enabled and engine.options.sequences > 1
+        self._ladder_tokens = prompt.ladder_tokens if self._ahead else 0
+        self._saved = saved
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._turns = 0
+        self._used = [0] * engine.options.sequences
+        self._owners = [""] * engine.options.sequences
+
+    # -- for requests
+
+    def prompt(self, request: FimRequest) -> tuple[Prompt, int | None]:
+        """The prompt to answer with, and the sequence to evaluate it in (None: the engine chooses).
+
+        :raises ContextOverflow: the budgets do not fit the engine's context.
+        """
+        place = self._place(request)
+        frame = place.serving
+        if frame is None or not self._serves(frame, request) or self._is_cheap_to_renew(frame, request):
+            frame = self._choose(place, request)
+            place.serving = frame
+            place.sequence = self._sequence_for(place) if frame.kind is PromptKind.SHORT else -1
+        return self._builder.prompt(request, frame), place.sequence if place.sequence >= 0 else None
+
+    def evaluated(self, document: str, sequence: int) -> None:
+        """Where the engine evaluated the prompt of a document."""
+        place = self._places[document]
+        place.sequence = sequence
+        place.unsaved = place.unsaved or (place.serving is not None and place.serving.kind is PromptKind.FULL)
+        self._occupy(sequence, document)
+
+    def note(self, request: FimRequest) -> None:
+        """Somebody is at this place and will ask; its prompt is made ready by :meth:`work`."""
+        self._place(request)
+
+    # -- ahead of requests
+
+    def work(self, cancel: CancelToken) -> bool:
+        """Do one piece of what can be done ahead; False if there is nothing to do. Returns soon after ``cancel``."""
+        if not self._ahead or not self._places:
+            return False
+        newest = next(reversed(self._places.values()))
+        if self._wants_frame(newest):
+            self._prepare(newest, cancel)
+            return True
+        return self._save_one(besides=newest)
+
+    def save(self) -> None:
+        """Write all that is not on disk yet."""
+        while self._save_one():
+            pass
+
+    def _place(self, request: FimRequest) -> _Place:
+        place = self._places.get(request.document)
+        if place is None:
+            place = self._places[request.document] = _Place(request)
+            if len(self._places) > _PLACES_KEPT:
+                self._places.popitem(last=False)
+        else:
+            self._places.move_to_end(request.document)
+        place.request = request
+        return place
+
+    def _choose(self, place: _Place, request: FimRequest) -> Frame:
+        """The full frame where little of it is new, else the short one, with the full one made ready behind it."""
+        target = place.target
+        if target is None or not self._builder.holds(request, target):
+            target = self._builder.frame(request, place.full.placement if place.full else None)
+        missing = self._missing(target)
+        if missing > _WORTH_RESTORING and self._restore(request.document, target):
+            missing = self._missing(target)
+        place.full = target
+        if self._ladder_tokens and not request.patient and missing > _WORTH_SHORT * self._ladder_tokens:
+            place.target = target
+            return self._builder.short_frame(request)
+        place.target = None
+        return target
+
+    def _serves(self, frame: Frame, request: FimRequest) -> bool:
+        if request.patient and (frame.kind is not PromptKind.FULL or frame.given != request.snippets):
+            return False
+        return self._builder.holds(request, frame) and self._is_evaluated(frame)
+
+    def _is_cheap_to_renew(self, frame: Frame, request: FimRequest) -> bool:
+        """Whether other snippets can be shown at once, because there is little to read: a small file, a small block."""
+        if frame.given == request.snippets or frame.kind is not PromptKind.FULL:
+            return False
+        return self._missing(self._builder.frame(request, frame.placement)) <= self._ladder_tokens
+
+    def _wants_frame(self, place: _Place) -> bool:
+        if place.request is place.stuck:
+            return False
+        return place.serving is None or self._builder.is_due(place.request, place.serving)
+
+    def _prepare(self, place: _Place, cancel: CancelToken) -> None:
+        """Evaluate the target, a slice at a time; it serves from when it is whole."""
+        request, target = place.request, place.target
+        if target is None or self._builder.is_due(request, target) or not self._builder.holds(request, target):
+            previous = place.full.placement if place.full else None
+            target = place.target = self._builder.frame(request, previous, ahead=True)
+        place.full = target
+        try:
+            tokens = self._builder.prompt(request, target).tokens
+        except ContextOverflow as error:
+            logger.info("no prompt is made ahead: %s", error.message)
+            place.stuck = request
+            return
+        self._restore(request.document, target)
+        sequence = self._target_sequence(place)
+        end = self._engine.reusable(tokens)
+        evaluated = 0
+        while end < len(tokens) and not cancel.cancelled:
+            end = min(end + SLICE_TOKENS, len(tokens))
+            evaluated += self._engine.prefill(tokens[:end], sequence, cancel)
+        if cancel.cancelled:
+            logger.info("broken off: tokens=%d evaluated=%d sequence=%d", len(tokens), evaluated, sequence)
+            return
+        # All of it may lie in another sequence already, and no token was due: it belongs into this one.
+        evaluated += self._engine.prefill(tokens, sequence, cancel)
+        place.serving, place.sequence, place.unsaved = target, sequence, True
+        place.target, place.target_sequence = None, -1
+        logger.info("made ready: tokens=%d evaluated=%d sequence=%d", len(tokens), evaluated, sequence)
+
+    # -- sequences
+
+    def _is_evaluated(self, frame: Frame) -> bool:
+        """Whether a sequence still holds it: other places may have needed the room."""
+        return self._missing(frame) * 2 <= len(frame.tokens)
+
+    def _missing(self, frame: Frame) -> int:
+        return len(frame.tokens) - self._engine.reusable(frame.tokens)
+
+    def _sequence_for(self, place: _Place) -> int:
+        """For a short frame: not where the full one is, of which most will be needed again."""
+        held = [number for number, owner in enumerate(self._owners) if owner == place.request.document]
+        keep = max(held, key=lambda number: len(self._engine.history(number)), default=-1)
+        return self._least_used(besides={keep})
+
+    def _target_sequence(self, place: _Place) -> int:
+        """For a target: where it was begun, else where the document had its full frame, never where it is served."""
+        if place.target_sequence < 0 or place.target_sequence == place.sequence:
+            mine = [
+                n for n, owner in enumerate(self._owners) if owner == place.request.document and n != place.sequence
+            ]
+            place.target_sequence = mine[0] if mine else self._least_used(besides={place.sequence})
+        self._occupy(place.target_sequence, place.request.document)
+        return place.target_sequence
+
+    def _least_used(self, besides: Collection[int]) -> int:
+        return min((n for n in range(len(self._used)) if n not in besides), key=self._used.__getitem__)
+
+    def _occupy(self, sequence: int, document: str) -> None:
+        self._turns += 1
+        self._used[sequence] = self._turns
+        self._owners[sequence] = document
+
+    # -- on disk
+
+    def _restore(self, document: str, frame: Frame) -> bool:
+        """Take up what an earlier session evaluated of a document, where that is more than what is here."""
+        if self._saved is None:
+            return False
+        here = self._engine.reusable(frame.tokens)
+        if self._saved.shared(document, frame.tokens) < here + _WORTH_RESTORING:
+            return False
+        kept = self._saved.load(document)
+        if kept is None:
+            return False
+        place = self._places[document]
+        sequence = self._least_used(besides={place.sequence})
+        if not self._engine.restore_sequence(sequence, kept.tokens, kept.state):
+            self._saved.forget(document)
+            return False
+        self._occupy(sequence, document)
+        logger.info("taken up from disk: tokens=%d sequence=%d", len(kept.tokens), sequence)
+        return True
+
+    def _save_one(self, besides: _Place | None = None) -> bool:
+        """Write one place that changed since it was written; tells whether there was one."""
+        if self._saved is None:
+            return False
+        for document, place in self._places.items():
+            if place is besides or not place.unsaved:
+                continue
+            place.unsaved = False
+            frame = place.full
+            if frame is None or place.sequence < 0 or self._owners[place.sequence] != document:
+                continue
+            tokens = self._engine.history(place.sequence)
+            if tokens[: len(frame.tokens)] == frame.tokens:
+                self._saved.save(document, tokens, self._engine.sequence_state(place.sequence))
+                return True
+        return False

@@ -1,0 +1,276 @@
+"""The history on disk: what it keeps, for how long, from how many windows, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from typing import get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.histories import AT, PLAIN, row
+from support.lsp_client import environment
+
+from coder_lsp.paths import state_dir
+from coder_lsp.stats import store
+from coder_lsp.stats.events import Fate, Shown
+from coder_lsp.stats.store import MAX_AGE_DAYS, History, HistoryError, history_path
+
+NOW = float(AT)
+
+
+@pytest.fixture
+def notices():
+    return []
+
+
+@pytest.fixture
+def history(notices):
+    with closing(History(on_notice=notices.append, clock=lambda: NOW)) as history:
+        yield history
+
+
+def rounded(shown: Shown) -> Shown:
+    """Features are stored as 32-bit floats."""
+    return replace(shown, features=tuple(pytest.approx(value, rel=1e-6) for value in shown.features))
+
+
+def test_rows_come_back_as_they_were_written_the_oldest_first(history):
+    rows = [
+        row(7, Fate.REJECTED, language="c++", automatic=False),
+        row(2**61, reported=True, weight=10.0, latency_ms=12.5, generated_tokens=9, features=()),
+        row(3, Fate.TYPED),
+    ]
+    history.write(rows)
+    assert history.read() == [rounded(each) for each in rows]
+
+
+def test_a_row_with_a_known_key_replaces_the_earlier_one_in_its_place(history):
+    history.write([row(1, accepted_characters=4), row(2)])
+    history.write([row(1, accepted_characters=9)])
+    assert [(each.key, each.accepted_characters) for each in history.read()] == [(1, 9), (2, 10)]
+
+
+def test_only_the_days_asked_for(history):
+    history.write([row(1, at=int(NOW) - 3 * 86_400), row(2, at=int(NOW) - 86_400)])
+    assert [each.key for each in history.read(days=2)] == [2]
+    assert [each.key for each in history.read()] == [1, 2]
+
+
+def test_reading_where_nothing_was_written_makes_no_file(history):
+    assert history.read() == []
+    assert history.forget() == 0
+    assert not history_path().exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_the_file_and_its_parts_are_for_the_user_alone(history):
+    old = os.umask(0)
+    try:
+        history.write([row()])
+        modes = {path.name: path.stat().st_mode & 0o777 for path in state_dir().iterdir()}
+    finally:
+        os.umask(old)
+    assert modes == dict.fromkeys(("suggestions.sqlite3", "suggestions.sqlite3-wal", "suggestions.sqlite3-shm"), 0o600)
+
+
+def test_there_is_no_column_for_text(history):
+    """Four columns of words, each out of a fixed set or cut by a pattern before it comes here; the rest are numbers."""
+    words = {name for name, kind in get_type_hints(Shown).items() if kind in {str, Fate}}
+    assert words == {"language", "shape", "source", "fate"}
+    history.write([row()])
+    with closing(sqlite3.connect(history_path())) as database:
+        columns = {name: kind for _, name, kind, *_ in database.execute("PRAGMA table_info(shown)")}
+    assert {name for name, kind in columns.items() if kind == "TEXT"} == words
+    assert {name for name, kind in columns.items() if kind == "BLOB"} == {"features"}
+
+
+def test_old_rows_and_rows_beyond_the_limit_go(notices):
+    with closing(History(max_rows=100, on_notice=notices.append, clock=lambda: NOW)) as history:
+        ancient = int(NOW) - (MAX_AGE_DAYS + 1) * 86_400
+        history.write([row(key, at=ancient) for key in range(5)])
+        history.write([row(key) for key in range(10, 250)])
+        kept = [each.key for each in history.read()]
+    assert len(kept) <= 110
+    assert kept == list(range(250 - len(kept), 250)), "the newest"
+
+
+def test_a_new_process_prunes_what_an_old_one_left(notices):
+    with closing(History(max_rows=1000, clock=lambda: NOW)) as wide:
+        wide.write([row(key) for key in range(200)])
+    with closing(History(max_rows=50, clock=lambda: NOW)) as narrow:
+        narrow.write([row(999)])
+        assert len(narrow.read()) == 50
+
+
+@pytest.mark.parametrize("what", ["garbage", "head", "middle", "truncated", "another table"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(what, history, notices):
+    with closing(History(clock=lambda: NOW)) as before:
+        before.write([row(key) for key in range(300)])
+    damage(what)
+    history.write([row(7)])
+    assert [each.key for each in history.read()] == [7]
+    assert len(notices) == 1
+    assert "set aside" in notices[0] or "begin anew" in notices[0]
+    assert history_path().with_name("suggestions.sqlite3.damaged").exists()
+
+
+def damage(what):
+    path = history_path()
+    content = bytearray(path.read_bytes())
+    if what == "garbage":
+        content = bytearray(b"no database at all, but long enough to be looked at" * 100)
+    elif what == "head":
+        content[:100] = b"\0" * 100
+    elif what == "middle":
+        content[4096 : len(content) // 2] = os.urandom(len(content) // 2 - 4096)
+    elif what == "truncated":
+        del content[len(content) // 2 :]
+    else:
+        path.unlink()
+        with closing(sqlite3.connect(path)) as other:
+            other.executescript("CREATE TABLE shown (key INTEGER); PRAGMA user_version = 1;")
+        return
+    path.write_bytes(content)
+
+
+def test_a_file_damaged_under_our_hands_costs_one_write(history, notices):
+    history.write([row(key) for key in range(300)])
+    with closing(sqlite3.connect(history_path())) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    history.close()
+    damage("middle")
+    with pytest.raises(HistoryError) if not reads_again(history) else closing(history):
+        history.read()
+    history.write([row(5)])
+    assert [each.key for each in history.read()] == [5]
+    assert len(notices) == 1
+
+
+def reads_again(history):
+    """Opening looks at the whole file, so damage found there is mended before anything is asked."""
+    return history._database is None
+
+
+def test_a_window_that_still_has_the_damaged_file_leaves_the_new_one_alone(notices):
+    with (
+        closing(History(on_notice=notices.append, clock=lambda: NOW)) as one,
+        closing(History(on_notice=notices.append, clock=lambda: NOW)) as other,
+    ):
+        one.write([row(1)])
+        other.write([row(2)])
+        one._replace()
+        one.write([row(3)])
+        other._replace()
+        other.write([row(4)])
+        assert [each.key for each in other.read()] == [3, 4]
+    assert len(notices) == 1
+
+
+def test_a_file_of_a_newer_version_is_left_as_it_is(history):
+    with closing(sqlite3.connect(history_path())) as newer:
+        newer.executescript(f"CREATE TABLE shown (all_new); PRAGMA user_version = {store.SCHEMA_VERSION + 1};")
+    before = history_path().read_bytes()
+    with pytest.raises(HistoryError, match="newer"):
+        history.write([row()])
+    assert history_path().read_bytes() == before
+
+
+def test_features_of_another_version_are_not_read_as_ours(history, monkeypatch):
+    history.write([row(1)])
+    monkeypatch.setattr(store, "FEATURE_VERSION", store.FEATURE_VERSION + 1)
+    assert [(each.key, each.features) for each in history.read()] == [(1, ())]
+
+
+def test_rows_that_nobody_could_have_written_are_left_out(history):
+    history.write([row(1), row(2), row(3)])
+    with closing(sqlite3.connect(history_path())) as other, other:
+        other.execute("UPDATE shown SET fate = 'eaten' WHERE key = 1")
+        other.execute("UPDATE shown SET features = x'0102' WHERE key = 2")
+    assert [each.key for each in history.read()] == [3]
+
+
+WRITER = """
+import sys
+from support.histories import row
+from coder_lsp.stats.store import History
+history = History()
+first = int(sys.argv[1])
+for key in range(first, first + 40):
+    history.write([row(key)])
+history.close()
+"""
+
+
+def test_several_windows_write_at_once_and_nothing_is_lost(history):
+    """The first writes also race for making the file."""
+    windows = [
+        subprocess.Popen((sys.executable, "-c", WRITER, str(1000 * number)), env=environment()) for number in range(4)
+    ]
+    assert [window.wait(timeout=60) for window in windows] == [0] * 4
+    keys = [each.key for each in history.read()]
+    assert sorted(keys) == sorted(1000 * window + key for window in range(4) for key in range(40))
+
+
+def test_a_killed_writer_leaves_what_it_had_written(history):
+    program = WRITER.replace("history.close()", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    window = subprocess.run((sys.executable, "-c", program, "0"), env=environment(), check=False, timeout=60)
+    assert window.returncode != 0
+    assert len(history.read()) == 40
+
+
+def test_a_folder_that_cannot_be_written_is_said_with_the_reason(history):
+    history_path().mkdir()
+    with pytest.raises(HistoryError, match=re.escape(str(history_path()))):
+        history.write([row()])
+
+
+def test_a_full_disk_is_an_error_and_afterwards_all_goes_on(history):
+    history.write([row(1)])
+    database = history._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(HistoryError, match="full"):
+        history.write([row(key) for key in range(2, 500)])
+    history.write([row(2)])
+    assert [each.key for each in history.read()] == [1, 2], "all of a batch or nothing"
+
+
+def test_forgetting_leaves_nothing_and_other_windows_go_on(history, notices):
+    with closing(History(clock=lambda: NOW)) as other:
+        other.write([row(key) for key in range(50)])
+        history_path().with_name("suggestions.sqlite3.damaged").write_bytes(b"old")
+        assert history.forget() == 50
+        assert sorted(path.name for path in state_dir().iterdir() if path.stat().st_size) == [
+            "suggestions.sqlite3",
+            "suggestions.sqlite3-shm",
+        ]
+        other.write([row(99)])
+        assert [each.key for each in history.read()] == [99]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            row,
+            st.integers(0, 2**62 - 1),
+            st.sampled_from(Fate),
+            latency_ms=st.floats(0, 1e9),
+            features=st.just(PLAIN.values()) | st.just(()),
+            accepted_characters=st.integers(0, 10**9),
+        ),
+        max_size=20,
+        unique_by=lambda each: each.key,
+    )
+)
+def test_any_rows_come_back(tmp_path_factory, rows):
+    with closing(History(tmp_path_factory.mktemp("any") / "h.sqlite3", clock=lambda: NOW)) as history:
+        history.write(rows)
+        assert history.read() == [rounded(each) for each in rows]
