@@ -72,6 +72,8 @@ def index(root: Path | None, *, stats: bool, watch: bool, rebuild: bool, remove:
     if not config.enabled:
         remarks.print("context.enabled is off: editors do not use this index")
     with up_to_date(folder, config, remarks, watch=watch) as run:
+        # From here, not from where they are waited for: a file saved right after the figures is a change.
+        following = changes(run.indexer)
         figures = _figures(run, folder, config, remarks, stats=stats)
         if as_json:
             emit_json(figures)
@@ -81,7 +83,7 @@ def index(root: Path | None, *, stats: bool, watch: bool, rebuild: bool, remove:
         if watch:
             remarks.print("watching; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
-                for change in changes(run.indexer):
+                for change in following:
                     _say_change(change, as_json=as_json)
 
 

@@ -58,7 +58,8 @@ def find_files(places: Sequence[Path]) -> tuple[list[Path], str]:
         found += [place] if place.is_file() else list(_source_files(place))
     if not found:
         raise InputError(f"no source files in {', '.join(map(str, places))}", hint="--code names source code")
-    return found, ", ".join(str(place) for place in places)
+    # No names: where the code came from is written into the model file, which may go anywhere.
+    return found, "the user's own code"
 
 
 def read_texts(files: Sequence[Path]) -> list[str]:

@@ -36,7 +36,7 @@ def place(source, file, text):
 
 
 def test_a_place_is_explained_within_the_budget(run, source):
-    arguments = ("context", str(source / SERVICE), *place(source, SERVICE, "verdict = examine("))
+    arguments = ("context", str(source / SERVICE), *place(source, SERVICE, "reader = Reader("))
     answer = json.loads(run(*arguments, "--json").stdout)
     assert answer["tokens_by"] == "qwen2.5-coder-0.5b-instruct"
     assert 256 <= answer["tokens"] <= 512

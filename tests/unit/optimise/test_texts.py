@@ -52,7 +52,9 @@ def test_folders_give_their_source_files_without_hidden_ones(tmp_path):
     (tmp_path / "notes.bin").write_bytes(b"\0\1")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "b.py").write_text("x = 1\n")
-    assert texts.find_files([tmp_path])[0] == [tmp_path / "a.py"]
+    files, origin = texts.find_files([tmp_path])
+    assert files == [tmp_path / "a.py"]
+    assert str(tmp_path) not in origin
 
 
 def test_without_folders_python_s_own_files_are_taken():
