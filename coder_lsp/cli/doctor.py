@@ -98,7 +98,9 @@ def _tune(model: str | None, *, as_json: bool) -> None:
     remarks = console(stderr=True)
     tuning = tune(installed.path, lambda what: remarks.print(f"timing {what}"))
     if as_json:
-        emit_json({"model": installed.name, "timed": [asdict(each) for each in tuning.timed]} | asdict(tuning.chosen))
+        timed = [asdict(each) for each in tuning.timed]
+        facts = {"model": installed.name, "remembered": tuning.remembered, "others": tuning.others, "timed": timed}
+        emit_json(facts | asdict(tuning.chosen))
         return
     out = console()
     out.print(f"{'THREADS':>7}  {'ATTENTION':<9}  {'CACHE':<5}  {'PROMPT':>12}  {'DECODE':>12}")
@@ -108,6 +110,11 @@ def _tune(model: str | None, *, as_json: bool) -> None:
         out.print(f"{each.way.threads:>7}  {attention:<9}  {each.way.kv_type:<5}  {speeds}")
     chosen = tuning.chosen
     out.print()
+    if not tuning.remembered:
+        out.print(
+            f"not remembered: other programs took {tuning.others:.0%} of the processors; try again when it is quiet"
+        )
+        return
     out.print(
         f"remembered for {installed.name}: {chosen.threads} threads decoding, {chosen.threads_batch} for prompts, "
         f"{'flash' if chosen.flash_attention else 'plain'} attention"

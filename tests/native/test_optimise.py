@@ -201,6 +201,7 @@ def test_an_unknown_model_is_an_error_of_its_own():
 
 def test_tuning_times_every_way_and_remembers_the_best_for_the_engine(tiny, monkeypatch):
     monkeypatch.setattr(tune, "ROUNDS", 1)
+    monkeypatch.setattr(tune, "BUSY", 1.0)
     done = CliRunner().invoke(doctor, ["--tune", "--json", "--model", "tiny"], catch_exceptions=False)
     assert done.exit_code == 0
     result = json.loads(done.stdout)
@@ -212,3 +213,11 @@ def test_tuning_times_every_way_and_remembers_the_best_for_the_engine(tiny, monk
     assert found is not None
     assert (found.threads, found.kv_type) == (result["threads"], result["kv_type"])
     assert all(each["prefill"] > 0 and each["decode"] > 0 for each in result["timed"])
+
+
+def test_what_was_timed_beside_busy_programs_is_not_remembered(tiny, monkeypatch):
+    monkeypatch.setattr(tune, "ROUNDS", 1)
+    monkeypatch.setattr(tune, "BUSY", -1.0)
+    done = CliRunner().invoke(doctor, ["--tune", "--model", "tiny"], catch_exceptions=False)
+    assert "not remembered: other programs took" in done.stdout
+    assert tuned.recall(tiny.path) is None
