@@ -12,9 +12,9 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
-#include "faults.h"
 #include "gguf_file.h"
 #include "loading.h"
+#include "python_faults.h"
 #include "raw_peer.h"
 #include "session.h"
 #include "text_stream.h"
@@ -24,38 +24,6 @@ using namespace nb::literals;
 
 namespace coder_lsp {
 namespace {
-
-const char* error_class(FaultKind kind) {
-    switch (kind) {
-        case FaultKind::not_found:
-            return "ModelNotFound";
-        case FaultKind::corrupt:
-            return "ModelCorrupt";
-        case FaultKind::unsupported:
-            return "ModelUnsupported";
-        case FaultKind::out_of_memory:
-            return "OutOfMemory";
-        case FaultKind::context_overflow:
-            return "ContextOverflow";
-        case FaultKind::engine:
-            break;
-    }
-    return "EngineError";
-}
-
-void translate(const std::exception_ptr& exception, void* /*payload*/) {
-    try {
-        std::rethrow_exception(exception);
-    } catch (const Fault& fault) {
-        const nb::object cls = nb::module_::import_("coder_lsp.errors").attr(error_class(fault.kind()));
-        // llama.cpp quotes bytes of the file in its messages: they need not be UTF-8.
-        const std::string_view what = fault.what();
-        const nb::object message =
-            nb::steal(PyUnicode_DecodeUTF8(what.data(), static_cast<Py_ssize_t>(what.size()), "replace"));
-        const nb::object error = cls(message, "hint"_a = fault.hint());
-        PyErr_SetObject(cls.ptr(), error.ptr());
-    }
-}
 
 nb::bytes as_bytes(std::string_view text) {
     return nb::bytes(text.data(), text.size());
@@ -99,7 +67,7 @@ std::unique_ptr<Session> load(const LoadOptions& options, const std::optional<On
 NB_MODULE(_native, m) {
     using namespace coder_lsp;
     m.doc() = "The llama.cpp engine in C++; use coder_lsp.engine.llama, which checks versions and memory first.";
-    nb::register_exception_translator(translate);
+    nb::register_exception_translator(translate_fault);
 
     m.attr("LLAMA_CPP_PYTHON_VERSION") = LLAMA_CPP_PYTHON_VERSION;
     m.def("llama_version", [] { return std::string(llama_version()); }, "Version that the loaded libllama states.");

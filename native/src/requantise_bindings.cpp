@@ -11,7 +11,7 @@
 
 #include <optional>
 
-#include "faults.h"
+#include "python_faults.h"
 #include "requantise.h"
 #include "requantise_formats.h"
 #include "requantise_harm.h"
@@ -24,37 +24,6 @@ NB_MAKE_OPAQUE(coder_lsp::Predictions)  // stays in C++: thousands of distributi
 
 namespace coder_lsp {
 namespace {
-
-const char* error_class(FaultKind kind) {
-    switch (kind) {
-        case FaultKind::not_found:
-            return "ModelNotFound";
-        case FaultKind::corrupt:
-            return "ModelCorrupt";
-        case FaultKind::unsupported:
-            return "ModelUnsupported";
-        case FaultKind::out_of_memory:
-            return "OutOfMemory";
-        case FaultKind::context_overflow:
-            return "ContextOverflow";
-        case FaultKind::engine:
-            break;
-    }
-    return "EngineError";
-}
-
-void translate(const std::exception_ptr& exception, void* /*payload*/) {
-    try {
-        std::rethrow_exception(exception);
-    } catch (const Fault& fault) {
-        const nb::object cls = nb::module_::import_("coder_lsp.errors").attr(error_class(fault.kind()));
-        const std::string_view what = fault.what();
-        const nb::object message =
-            nb::steal(PyUnicode_DecodeUTF8(what.data(), static_cast<Py_ssize_t>(what.size()), "replace"));
-        const nb::object error = cls(message, "hint"_a = fault.hint());
-        PyErr_SetObject(cls.ptr(), error.ptr());
-    }
-}
 
 // Tokens need not be UTF-8.
 nb::typed<nb::list, nb::bytes> as_bytes(const std::vector<std::string>& texts) {
@@ -104,7 +73,7 @@ Harm harm(const MeasuredModel& model, std::vector<Tokens> texts, std::size_t ski
 NB_MODULE(_requantise, m) {
     using namespace coder_lsp;
     m.doc() = "Measuring and rewriting weights in C++; use coder_lsp.optimise, which checks versions first.";
-    nb::register_exception_translator(translate);
+    nb::register_exception_translator(translate_fault);
     using NoGil = nb::call_guard<nb::gil_scoped_release>;
 
     nb::class_<Matrix>(m, "Matrix")

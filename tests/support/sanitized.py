@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("coder_lsp.engine._native", "coder_lsp.retrieval._bm25")
+NAMES = ("coder_lsp.engine._native", "coder_lsp.optimise._requantise", "coder_lsp.retrieval._bm25")
 
 
 def main() -> int:
