@@ -1,9 +1,10 @@
 """Where the milliseconds of one request go, from the key in the editor to the text back there.
 
-Measured on the shipped server over stdio: first a place it has never seen, then the keys that lead to the cursor, of
-which the median is shown. What each part took is what the server's own log line of the request tells; what lies between
-two clocks (pipes, sockets, threads) is the difference. Suggestions are not reused here and nothing is done ahead, or
-most keys would cost nothing and show nothing.
+Measured on the shipped server over stdio: a place it has never seen, which a short prompt answers first, the same with
+the full prompt, and the keys that lead to the cursor, of which the median is shown. What each part took is what the
+server's own log line of the request tells; what lies between two clocks (pipes, sockets, threads) is the difference.
+Suggestions are not reused here and, for the full prompt and the keys, nothing is done ahead: most keys would cost
+nothing and show nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ _TITLES = {
 }
 _COMPLETION = {"reuse": False, "showFilter": "off", "delay": "none", "earlyMs": 0}
 """Every request goes to the model, and is answered when the model has finished."""
+KINDS = {"cold": "a place never seen", "full": "there, with the full prompt", "key": "a key typed there"}
+"""Requests that are measured, and what they are."""
 _BAR = 40
 _WIDTH, _ROW, _GAP = 1000, 26, 40
 
@@ -85,7 +88,7 @@ class FlamePlace:
 async def measure_flame(
     place: FlamePlace, model: Path, *, threads: int = 0, note: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """The time of a request at a place never seen (``cold``) and of the median key behind it (``key``).
+    """The time of one request of each of :data:`KINDS`.
 
     :raises InputError: there is nothing before the cursor to type.
     :raises HostUnavailable: the server does not come up, or does not tell what a request took.
@@ -95,15 +98,32 @@ async def measure_flame(
     if not keys:
         raise InputError("there is no text before the cursor on its line", hint="choose a column behind some text")
     machine = hardware.detect()
+    settings = server_settings(threads or machine.cores.count) | {"completion": _COMPLETION}
+    waiting = settings | {"idle": {"enabled": False}}
+    (cold,) = await _typed(place, model, settings, 0, lambda text: note(f"short prompt first: {text}"))
+    full, *warm = await _typed(place, model, waiting, keys, lambda text: note(f"full prompt: {text}"))
+    median = sorted(warm, key=lambda span: span.ms)[len(warm) // 2]
+    return {
+        "hardware": machine.line(),
+        "model": model.name,
+        "keys": len(warm),
+        "cold": cold.as_dict(),
+        "full": full.as_dict(),
+        "key": median.as_dict(),
+    }
+
+
+async def _typed(
+    place: FlamePlace, model: Path, settings: dict[str, Any], keys: int, note: Callable[[str], None]
+) -> list[Span]:
+    """A new server's first request, so many keys before the cursor, and one for each of these keys."""
+    head, typed = place.before[: len(place.before) - keys], place.before[len(place.before) - keys :]
     with tempfile.TemporaryDirectory(prefix="clr-", ignore_cleanup_errors=True) as folder:
-        settings = server_settings(threads or machine.cores.count)
-        settings |= {"completion": _COMPLETION, "idle": {"enabled": False}}
         window = VsCode("coder-lsp", Window(place.root, Path(folder), settings, str(model), extension=False))
         note("starting the server")
         try:
             await window.start()
             note("a place never seen")
-            head, typed = place.before[:-keys], place.before[-keys:]
             window.open(place.path, by_path(place.path).id, head, below_line(place.after))
             spans = [await _ask(window)]
             for number, key in enumerate(typed, start=1):
@@ -112,14 +132,7 @@ async def measure_flame(
                 spans.append(await _ask(window))
         finally:
             await end(window)
-    cold, *warm = spans
-    return {
-        "hardware": machine.line(),
-        "model": model.name,
-        "keys": len(warm),
-        "cold": cold.as_dict(),
-        "key": sorted(warm, key=lambda span: span.ms)[len(warm) // 2].as_dict(),
-    }
+    return spans
 
 
 def request_span(waited_ms: float, line: str) -> Span:
@@ -161,13 +174,13 @@ def lines(span: Mapping[str, Any], depth: int = 0, whole_ms: float = 0.0) -> Ite
 
 
 def svg(measured: Mapping[str, Any]) -> str:
-    """Both requests as pictures: time from left to right, parts below what they are parts of."""
+    """The requests as pictures: time from left to right, parts below what they are parts of."""
     drawn: list[str] = []
     top = _GAP
-    for kind in ("cold", "key"):
+    for kind, title in KINDS.items():
         placed = list(_placed(measured[kind]))
         scale = _WIDTH / (measured[kind]["ms"] or 1.0)
-        drawn.append(f'<text x="4" y="{top - 8}">{kind}: {measured[kind]["ms"]:.1f} ms</text>')
+        drawn.append(f'<text x="4" y="{top - 8}">{title}: {measured[kind]["ms"]:.1f} ms</text>')
         drawn += [_box(span, x=start * scale, y=top + level * _ROW, scale=scale) for level, start, span in placed]
         top += (max(level for level, _, _ in placed) + 1) * _ROW + _GAP
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" font-family="sans-serif">'

@@ -234,6 +234,51 @@ def replay(
 
 
 @bench.command()
+@click.argument(
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER...",
+)
+@click.option(
+    "--prompts", type=click.IntRange(1, 100_000), default=60, show_default=True, help="Different prompts to answer."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses the places.")
+@click.option("--new-tokens", type=click.IntRange(1, 1024), default=48, show_default=True, help="Longest answer.")
+@click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON line only.")
+def draft(
+    folders: tuple[Path, ...], *, prompts: int, seed: int, new_tokens: int, model: str | None, as_json: bool
+) -> None:
+    """Check that guessing tokens changes no answer, and measure what it saves, on code under FOLDER.
+
+    Some lines are taken out and asked for at several cursors: without guessing, as shipped, wherever anything can be
+    guessed, and without once more, which shows how much times differ by themselves. Loads the model twice.
+    """
+    from coder_lsp.app import load_config
+    from coder_lsp.bench import drafting
+    from coder_lsp.cli.console import console, emit_json
+    from coder_lsp.models.store import resolve
+
+    chosen = resolve(load_config(model=model).model)
+    with console(stderr=True).status("drafting: loading the model") as status:
+        measured = drafting.measure_drafting(
+            chosen.path,
+            folders,
+            template=chosen.template,
+            prompts=prompts,
+            seed=seed,
+            new_tokens=new_tokens,
+            progress=lambda done, diverged: status.update(f"drafting: {done} of {prompts}; {diverged} diverged"),
+        )
+    if not as_json:
+        for line in drafting.report(measured):
+            click.echo(line)
+    emit_json(measured)
+
+
+@bench.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True))
 @click.option("--line", "-l", type=int, help="Line of the cursor, counted from zero.")
 @click.option("--column", "-c", type=int, help="Column of the cursor, in Unicode code points.")
@@ -253,7 +298,7 @@ def flame(
 ) -> None:
     """Show where the milliseconds of one request go, at a place in FILE [default: in the demo's project].
 
-    Twice: for a place the server has never seen, and for a key typed there.
+    Three times: for a place the server has never seen, for the full prompt there, and for a key typed.
     """
     from coder_lsp.app import load_config
     from coder_lsp.bench import flame as flames
@@ -271,8 +316,8 @@ def flame(
         write_text(svg, flames.svg(measured))
     if not as_json:
         click.echo(measured["hardware"])
-        for kind, what in (("cold", "a place never seen"), ("key", f"a key typed there, median of {measured['keys']}")):
-            click.echo(f"\n{what}")
+        for kind, what in flames.KINDS.items():
+            click.echo(f"\n{what}" + (f", median of {measured['keys']}" if kind == "key" else ""))
             for row in flames.lines(measured[kind]):
                 click.echo(f"  {row}")
     emit_json(measured)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken, Engine
     from coder_lsp.host.saved import SavedPlaces
     from coder_lsp.prompt.builder import Frame, Prompt, PromptBuilder
-    from coder_lsp.types import FimRequest
+    from coder_lsp.types import FimRequest, Snippet
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class _Place:
     target_sequence: int = -1
     stuck: FimRequest | None = None
     """A request no frame can be made for."""
+    waiting: tuple[Snippet, ...] | None = None
+    """Snippets that cannot be shown at once, because too much would have to be evaluated."""
     unsaved: bool = False
 
 
@@ -87,7 +89,7 @@ class Places:
         """
         place = self._place(request)
         frame = place.serving
-        if frame is None or not self._serves(frame, request) or self._is_cheap_to_renew(frame, request):
+        if frame is None or not self._serves(frame, request) or self._is_cheap_to_renew(place, frame):
             frame = self._choose(place, request)
             place.serving = frame
             place.sequence = self._sequence_for(place) if frame.kind is PromptKind.SHORT else -1
@@ -152,11 +154,15 @@ class Places:
             return False
         return self._builder.holds(request, frame) and self._is_evaluated(frame)
 
-    def _is_cheap_to_renew(self, frame: Frame, request: FimRequest) -> bool:
+    def _is_cheap_to_renew(self, place: _Place, frame: Frame) -> bool:
         """Whether other snippets can be shown at once, because there is little to read: a small file, a small block."""
-        if frame.given == request.snippets or frame.kind is not PromptKind.FULL:
+        request = place.request
+        if request.snippets in (frame.given, place.waiting) or frame.kind is not PromptKind.FULL:
             return False
-        return self._missing(self._builder.frame(request, frame.placement)) <= self._ladder_tokens
+        cheap = self._missing(self._builder.frame(request, frame.placement)) <= self._ladder_tokens
+        # Looked at once, not at every key: building a frame costs milliseconds.
+        place.waiting = None if cheap else request.snippets
+        return cheap
 
     def _wants_frame(self, place: _Place) -> bool:
         if place.request is place.stuck:

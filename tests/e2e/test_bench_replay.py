@@ -64,7 +64,15 @@ def test_a_flame_accounts_for_the_time_of_a_request(run):
     done = run("bench", "flame", "--json")
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    for kind in ("cold", "key"):
+    for kind in ("cold", "full", "key"):
         outer, server = measured[kind]["parts"]
         assert outer["ms"] + server["ms"] == pytest.approx(measured[kind]["ms"], abs=0.1)
         assert "asking the host" in {part["name"] for part in server["parts"]}
+    short, full, key = (evaluated(measured[kind]) for kind in ("cold", "full", "key"))
+    assert 0 < key < short < full
+
+
+def evaluated(span):
+    """Prompt tokens, of the span that reads the prompt."""
+    notes = [span.get("note", "")] if span["name"] == "reading the prompt" else []
+    return sum(int(note.split()[0]) for note in notes) + sum(map(evaluated, span.get("parts", [])))

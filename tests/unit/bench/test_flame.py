@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from coder_lsp.bench.flame import Span, lines, request_span, svg
+from coder_lsp.bench.flame import KINDS, Span, lines, request_span, svg
 from coder_lsp.errors import HostUnavailable
 
 LINE = (
@@ -82,6 +82,6 @@ def test_bars_are_as_long_as_their_share():
 
 def test_the_picture_is_well_formed():
     span = request_span(100.0, LINE).as_dict()
-    root = ET.fromstring(svg({"cold": span, "key": span}))
+    root = ET.fromstring(svg(dict.fromkeys(KINDS, span)))
     titles = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
-    assert len(titles) == 2 * len(list(lines(span)))
+    assert len(titles) == len(KINDS) * len(list(lines(span)))
