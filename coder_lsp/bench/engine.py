@@ -177,6 +177,8 @@ def _compare(tokens: int, ours: Sequence[float], theirs: Sequence[float]) -> dic
 
 def _one_more_token(engine: LlamaEngine, prompt: list[int]) -> int:
     """Prompt tokens evaluated for a prompt that was seen before and grew by one token."""
+    for sequence in range(engine.options.sequences):
+        engine.clear(sequence)
     engine.prefill(prompt[:-1])
     return engine.generate(GenerateRequest(tokens=prompt, max_tokens=1)).tokens.evaluated
 

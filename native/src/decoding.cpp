@@ -55,7 +55,7 @@ Finish Session::Decoding::run() {
 Finish Session::Decoding::until_it_ends() {
     if (session_.interrupted()) return Finish::cancelled;
     if (request_.max_tokens <= 0) return Finish::length;
-    decided_ = {choose(-1)};
+    decided_ = {choose(session_.at(result_.sequence).scores)};
     while (true) {
         for (const Choice& choice : decided_) {
             if (session_.interrupted()) return Finish::cancelled;
@@ -158,7 +158,7 @@ bool Session::Decoding::examine(std::span<const llama_token> guessed) {
     std::vector<float> together;
     together.reserve(batch_.size() * vocab_size);
     for (std::size_t row = 0; row < batch_.size(); ++row) {
-        const std::span<const float> row_scores = scores(static_cast<std::int32_t>(row));
+        const std::span<const float> row_scores = session_.scores(static_cast<std::int32_t>(row));
         together.insert(together.end(), row_scores.begin(), row_scores.end());
     }
     roll_back(cells);
@@ -167,7 +167,7 @@ bool Session::Decoding::examine(std::span<const llama_token> guessed) {
         ++result_.passes;
         const Clock::time_point single_start = Clock::now();
         if (!session_.evaluate(result_.sequence, {&batch_[row], 1}, Outputs::last)) return false;
-        const std::span<const float> alone = scores(-1);
+        const std::span<const float> alone = session_.scores(-1);
         exact = exact && std::memcmp(alone.data(), together.data() + row * vocab_size, alone.size_bytes()) == 0;
         // Wrong guesses are evaluated too: they are rows to compare.
         if (row == decided_.size() && (row == 0 || decided_.back().token == guessed[row - 1])) {
@@ -201,24 +201,17 @@ std::span<const llama_token> Session::Decoding::guess() {
     return drafter_->guess(std::min(wanted, room) - 1, cells);
 }
 
-Choice Session::Decoding::choose(std::int32_t row) {
-    const std::span<const float> row_scores = scores(row);
-    const Choice choice = sampler_.choose(row_scores, stream_.owed(), *session_.vocabulary_);
+Choice Session::Decoding::choose(std::span<const float> scores) {
+    const Choice choice = sampler_.choose(scores, stream_.owed(), *session_.vocabulary_);
     if (!first_known_ && stream_.owed().empty()) {
         first_known_ = true;
-        for (const Choice& other : likeliest(row_scores, runners_up, [&](llama_token token) {
+        for (const Choice& other : likeliest(scores, runners_up, [&](llama_token token) {
                  return token != choice.token && !ends_text(token) && !session_.vocabulary_->bytes(token).empty();
              })) {
             result_.runners_up.emplace_back(other.token, other.logprob);
         }
     }
     return choice;
-}
-
-std::span<const float> Session::Decoding::scores(std::int32_t row) const {
-    const float* const values = llama_get_logits_ith(session_.context_.get(), row);
-    if (!values) throw Fault(FaultKind::engine, "llama.cpp gave no scores: " + recent_errors());
-    return {values, static_cast<std::size_t>(session_.facts_.vocab_size)};
 }
 
 bool Session::Decoding::ends_text(llama_token token) const {

@@ -40,8 +40,8 @@ class Session::Decoding {
     bool evaluate_batch();
     void roll_back(std::size_t keep);
     std::span<const llama_token> guess();
-    Choice choose(std::int32_t row);
-    std::span<const float> scores(std::int32_t row) const;
+    Choice choose(std::int32_t row) { return choose(session_.scores(row)); }
+    Choice choose(std::span<const float> scores);
     bool ends_text(llama_token token) const;
     std::vector<llama_token>& history() const { return session_.at(result_.sequence).history; }
 

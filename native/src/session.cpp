@@ -140,8 +140,8 @@ Generation Session::generate(const Request& request, const Sink& sink, const Can
     result.rollback_ms = ms_since(start);
 
     const Clock::time_point prefill_start = Clock::now();
-    const bool whole = evaluate(prepared.sequence, std::span(request.tokens).subspan(prepared.reused),
-                                request.max_tokens > 0 ? Outputs::last : Outputs::none);
+    const std::span<const llama_token> rest = std::span(request.tokens).subspan(prepared.reused);
+    const bool whole = evaluate_prompt(prepared.sequence, rest, request.max_tokens > 0);
     result.prefill_ms = ms_since(prefill_start);
     const std::size_t held = at(prepared.sequence).history.size();
     result.evaluated = held > prepared.reused ? held - prepared.reused : 0;
@@ -249,14 +249,16 @@ void Session::close() {
     model_.reset();
 }
 
-// Chooses the sequence, keeps of its cache what the prompt begins with, but leaves at least one token to evaluate: the
-// scores that follow the prompt come from its last token.
+// Chooses the sequence and keeps of its cache what the prompt begins with. The scores that follow the prompt come from its
+// last token, so that one is left to evaluate, unless they are remembered: inside a word the keys change what must come
+// next and not the prompt.
 Session::Prepared Session::prepare(std::span<const llama_token> tokens, std::optional<std::int32_t> wanted) {
     for (const llama_token token : tokens) vocabulary_->check(token);
     const std::int32_t target = wanted ? *wanted : choose_sequence(tokens);
     at(target).last_used = clock_;
     adopt(target, tokens);
-    drop_behind(target, std::min(common_prefix(at(target).history, tokens), tokens.size() - 1));
+    const std::size_t common = common_prefix(at(target).history, tokens);
+    drop_behind(target, at(target).scored == tokens.size() ? common : std::min(common, tokens.size() - 1));
     return {target, at(target).history.size()};
 }
 
@@ -302,6 +304,7 @@ void Session::adopt(std::int32_t target, std::span<const llama_token> tokens) {
     llama_memory_seq_rm(memory, target, -1, -1);
     llama_memory_seq_cp(memory, static_cast<llama_seq_id>(best), target, -1, -1);
     mine.history = sequences_[best].history;
+    mine.scored = 0;
     drop_behind(target, best_common);
 }
 
@@ -312,6 +315,7 @@ void Session::drop_behind(std::int32_t sequence, std::size_t keep) {
     llama_memory_t memory = llama_get_memory(context_.get());
     if (keep > 0 && !facts_.recurrent && llama_memory_seq_rm(memory, sequence, static_cast<llama_pos>(keep), -1)) {
         mine.history.resize(keep);
+        if (keep < mine.scored) mine.scored = 0;
     } else {
         forget(sequence);
     }
@@ -360,9 +364,28 @@ bool Session::evaluate(std::int32_t sequence, std::span<const llama_token> token
     return true;
 }
 
+// What is left of a prompt to evaluate, and the scores that follow it, which are remembered. False if interrupted.
+bool Session::evaluate_prompt(std::int32_t sequence, std::span<const llama_token> rest, bool wants_scores) {
+    Sequence& mine = at(sequence);
+    if (!evaluate(sequence, rest, wants_scores ? Outputs::last : Outputs::none)) return false;
+    if (!wants_scores || rest.empty()) return true;
+    const std::span<const float> found = scores(-1);
+    mine.scores.assign(found.begin(), found.end());
+    mine.scored = mine.history.size();
+    return true;
+}
+
+// Of a token of the batch that was evaluated last; -1: of its last token.
+std::span<const float> Session::scores(std::int32_t row) const {
+    const float* const values = llama_get_logits_ith(context_.get(), row);
+    if (!values) throw Fault(FaultKind::engine, "llama.cpp gave no scores: " + recent_errors());
+    return {values, static_cast<std::size_t>(facts_.vocab_size)};
+}
+
 void Session::forget(std::int32_t sequence) {
     llama_memory_seq_rm(llama_get_memory(context_.get()), sequence, -1, -1);
     at(sequence).history.clear();
+    at(sequence).scored = 0;
 }
 
 Session::Sequence& Session::at(std::int32_t sequence) {

@@ -132,6 +132,8 @@ class Session {
     struct Sequence {
         std::vector<llama_token> history;
         std::uint64_t last_used = 0;
+        std::size_t scored = 0;      // tokens of a prompt that `history` begins with; 0: none is known
+        std::vector<float> scores;   // that follow these
     };
     struct Prepared {
         std::int32_t sequence;
@@ -146,6 +148,8 @@ class Session {
     void adopt(std::int32_t target, std::span<const llama_token> tokens);
     void drop_behind(std::int32_t sequence, std::size_t keep);
     bool evaluate(std::int32_t sequence, std::span<const llama_token> tokens, Outputs outputs);
+    bool evaluate_prompt(std::int32_t sequence, std::span<const llama_token> rest, bool wants_scores);
+    std::span<const float> scores(std::int32_t row) const;
     void forget(std::int32_t sequence);
     Sequence& at(std::int32_t sequence);
     bool interrupted() const;

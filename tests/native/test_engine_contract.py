@@ -208,13 +208,14 @@ def test_cancelled_while_decoding_returns_what_there_is(saying):
     assert after.text == "abca"
 
 
-def test_a_prompt_seen_before_evaluates_one_token(saying):
+def test_a_prompt_seen_before_evaluates_one_token_at_most(saying):
     engine = saying(b"a")
     tokens = prompt(engine)
     first = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1))
     again = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1))
     assert (first.tokens.reused, first.tokens.evaluated) == (0, len(tokens))
-    assert (again.tokens.reused, again.tokens.evaluated) == (len(tokens) - 1, 1)
+    assert again.tokens.reused + again.tokens.evaluated == len(tokens)
+    assert again.tokens.evaluated <= 1
     assert again.sequence == first.sequence
 
 
@@ -255,8 +256,8 @@ def test_another_place_does_not_push_out_the_first(saying):
     first = engine.generate(GenerateRequest(tokens=one, max_tokens=1))
     second = engine.generate(GenerateRequest(tokens=other, max_tokens=1))
     assert first.sequence != second.sequence
-    assert engine.generate(GenerateRequest(tokens=one, max_tokens=1)).tokens.evaluated == 1
-    assert engine.generate(GenerateRequest(tokens=other, max_tokens=1)).tokens.evaluated == 1
+    assert engine.generate(GenerateRequest(tokens=one, max_tokens=1)).tokens.evaluated <= 1
+    assert engine.generate(GenerateRequest(tokens=other, max_tokens=1)).tokens.evaluated <= 1
 
 
 def test_passes_and_guesses_account_for_what_was_generated(saying):

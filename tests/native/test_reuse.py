@@ -66,7 +66,7 @@ def test_a_sequence_adopts_what_another_one_holds(load, models):
     assert done.tokens.reused == 120
     assert done.token_ids == expected
     # The donor still has its own.
-    assert run(engine, tokens, sequence=0, max_tokens=1).tokens.evaluated == 1
+    assert run(engine, tokens, sequence=0, max_tokens=1).tokens.evaluated == 0
     assert run(engine, tokens, sequence=0, max_tokens=1).token_ids == held.token_ids
 
 
@@ -88,7 +88,7 @@ def test_the_least_recently_used_sequence_is_taken(engine):
     places = [engine.tokenize(f"{name} place " * 6) for name in ("first", "second", "third")]
     taken = [run(engine, place, max_tokens=1).sequence for place in places]
     assert taken == [0, 1, 0]
-    assert run(engine, places[1], max_tokens=1).tokens.evaluated == 1
+    assert run(engine, places[1], max_tokens=1).tokens.evaluated == 0
 
 
 def test_a_fresh_place_with_the_same_context_keeps_the_old_one(load, models):
@@ -101,7 +101,48 @@ def test_a_fresh_place_with_the_same_context_keeps_the_old_one(load, models):
     second = run(engine, two, max_tokens=1)
     assert first.sequence != second.sequence
     assert second.tokens.reused >= len(shared)
-    assert run(engine, one, max_tokens=1).tokens.evaluated == 1
+    assert run(engine, one, max_tokens=1).tokens.evaluated == 0
+
+
+def test_keys_inside_a_word_evaluate_nothing(load, models):
+    """They change what must come first, not the prompt: its scores are remembered, and are those of a fresh engine."""
+    engine, fresh = load(models.random), load(models.random)
+    tokens = engine.tokenize(TEXT)
+    run(engine, tokens)
+    for forced in (b"r", b"re", b"ret", b"", b"x"):
+        done = run(engine, tokens, forced=forced)
+        fresh.clear(0)
+        first = run(fresh, tokens, forced=forced, sequence=0)
+        assert (done.tokens.reused, done.tokens.evaluated) == (len(tokens), 0)
+        assert (done.token_ids, done.logprobs, done.runners_up) == (first.token_ids, first.logprobs, first.runners_up)
+
+
+@pytest.mark.parametrize("change", ["other end", "shorter", "longer", "clear", "restore", "adopt"])
+def test_scores_are_not_remembered_of_what_is_gone(load, models, change):
+    engine, fresh = load(models.random), load(models.random)
+    tokens = engine.tokenize(TEXT)
+    other = [*tokens[:-1], *engine.tokenize("#")]
+    assert len(other) == len(tokens)
+    expected = run(fresh, tokens, sequence=0)
+    run(engine, tokens, sequence=0)
+    if change == "other end":
+        assert run(engine, other, sequence=0).tokens.evaluated == 1
+    elif change == "shorter":
+        assert run(engine, tokens[:-3], sequence=0).tokens.evaluated == 1
+    elif change == "longer":
+        assert run(engine, [*tokens, *other], sequence=0).tokens.reused == len(tokens)
+    elif change == "clear":
+        engine.clear(0)
+    elif change == "restore":
+        run(engine, other, sequence=1)
+        assert engine.restore_sequence(0, engine.history(1), engine.sequence_state(1))
+    else:
+        run(engine, [*tokens, *other], sequence=1)
+        run(engine, tokens[::-1], sequence=0)
+    again = run(engine, tokens, sequence=0)
+    assert (again.text, again.token_ids) == (expected.text, expected.token_ids)
+    assert again.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+    assert again.tokens.evaluated >= 1
 
 
 @pytest.mark.parametrize("seed", range(5))
