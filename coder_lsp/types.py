@@ -42,6 +42,8 @@ class PromptKind(str, enum.Enum):
     """How much of the document a prompt shows."""
 
     FULL = "full"
+    FILE = "file"
+    """The document alone, while the block of other files is not evaluated yet."""
     SHORT = "short"
     """The lines around the cursor alone, for a first answer in a place whose full prompt is not evaluated yet."""
 

@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
 """How long a generation gets to end when the host stops; it should take 50 ms."""
-AHEAD_AFTER_S = 0.1
-"""Quiet before prompts are made ready: between two keys of somebody who types there is no time for it."""
+AHEAD_AFTER_S = 0.02
+"""Quiet before prompts are made ready, so that what follows an answer at once can come first. Short: somebody who types
+without a stop leaves 0.1 s between an answer and the next key, and a new place's full prompt is to be made even so."""
 _PROGRESS_STEP = 0.01
 
 
@@ -118,14 +119,14 @@ class JobRunner:
             _answer_cancelled(replaced)
         if self._running and (self._running.owner is job.owner or self._running.request.idle):
             self.cancel(self._running)
-        if self._working_ahead:
-            self._working_ahead.cancel()
+        self._interrupt_work()
         self._work.set()
 
     def warm(self, owner: Hashable, request: FimRequest) -> None:
         """A request is likely at this place; the newest such place of each owner counts."""
         if self._power.allows_work_ahead():
             self._warm[owner] = request
+            self._interrupt_work()
             self._work.set()
 
     def forget(self, owner: Hashable) -> None:
@@ -157,7 +158,7 @@ class JobRunner:
                 _, request = self._warm.popitem()
                 await self._thread.call(partial(worker.warm, request))
                 self._may_work_ahead = True
-            elif self._may_work_ahead and self._power.allows_work_ahead():
+            elif self._may_work_ahead and not self._closed and self._power.allows_work_ahead():
                 await self._work_ahead(worker)
             else:
                 await self._something_to_do()
@@ -171,8 +172,7 @@ class JobRunner:
             _settle(job, _stopping_error())
             if job.token:
                 job.token.cancel()
-        if self._working_ahead:
-            self._working_ahead.cancel()
+        self._interrupt_work()
         if self._worker:
             # In line behind the generation that was just cancelled.
             closing = asyncio.ensure_future(self._thread.call(self._worker.close))
@@ -188,6 +188,7 @@ class JobRunner:
         replaced: Job | None = job
         if self._power.allows_work_ahead():
             replaced = self._ahead.put(job.owner, job)
+            self._interrupt_work()
             self._work.set()
         if replaced:
             _answer_cancelled(replaced)
@@ -206,6 +207,11 @@ class JobRunner:
                 self.last_request = time.monotonic()
                 if job.owner not in self._queue:
                     job.on_status(self.current.status)
+
+    def _interrupt_work(self) -> None:
+        """What comes is more urgent than a prompt in the making, which goes on later where it was."""
+        if self._working_ahead:
+            self._working_ahead.cancel()
 
     async def _work_ahead(self, worker: Worker) -> None:
         """Let the worker do what it finds to do, unless somebody comes first."""

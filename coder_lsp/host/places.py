@@ -3,7 +3,8 @@
 Reading a prompt is what costs seconds on a processor without a GPU, so it is done before somebody waits for it. A
 document has a *serving* frame, evaluated in one sequence of the engine. Where the text has moved on too far for it, or
 other snippets are to be shown, a *target* is evaluated in another sequence while nobody waits, and takes over when it
-is whole. In a place of which next to nothing is evaluated, a short frame of the lines around the cursor answers first.
+is whole. In a place of which next to nothing is evaluated, a short frame of the lines around the cursor answers first,
+then one of the document alone: the block of other files comes last, as it costs a third of the time and brings least.
 What is evaluated of the last few documents is written to disk (``host.saved``) and taken up again next time.
 
 Belongs to the model's thread, like the engine it drives. ``host.worker`` turns requests into answers with it.
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SLICE_TOKENS = 32
-"""Prompt tokens evaluated ahead in one go, some 200 ms on two cores. Somebody who comes meanwhile does not wait for
-them (a call ends within 50 ms), but they are lost."""
+SLICE_TOKENS = 16
+"""Prompt tokens evaluated ahead in one go, some 90 ms on two cores. Somebody who comes meanwhile does not wait for them
+(a call ends within 50 ms), but they are lost: the shorter, the more is left of the time between two keys."""
 _PLACES_KEPT = 64
 _WORTH_SHORT = 1.5
 """A short prompt answers first where the full one costs more than so many times its budget."""
@@ -99,7 +100,7 @@ class Places:
         """Where the engine evaluated the prompt of a document."""
         place = self._places[document]
         place.sequence = sequence
-        place.unsaved = place.unsaved or (place.serving is not None and place.serving.kind is PromptKind.FULL)
+        place.unsaved = place.unsaved or (place.serving is not None and place.serving.kind is not PromptKind.SHORT)
         self._occupy(sequence, document)
 
     def note(self, request: FimRequest) -> None:
@@ -113,8 +114,9 @@ class Places:
         if not self._ahead or not self._places:
             return False
         newest = next(reversed(self._places.values()))
-        if self._wants_frame(newest):
-            self._prepare(newest, cancel)
+        frame = self._next_frame(newest)
+        if frame is not None:
+            self._prepare(newest, frame, cancel)
             return True
         return self._save_one(besides=newest)
 
@@ -135,19 +137,30 @@ class Places:
         return place
 
     def _choose(self, place: _Place, request: FimRequest) -> Frame:
-        """The full frame where little of it is new, else the short one, with the full one made ready behind it."""
-        target = place.target
-        if target is None or not self._builder.holds(request, target):
-            target = self._builder.frame(request, place.full.placement if place.full else None)
-        missing = self._missing(target)
-        if missing > _WORTH_RESTORING and self._restore(request.document, target):
-            missing = self._missing(target)
-        place.full = target
-        if self._ladder_tokens and not request.patient and missing > _WORTH_SHORT * self._ladder_tokens:
-            place.target = target
-            return self._builder.short_frame(request)
-        place.target = None
-        return target
+        """The best frame of which little is new; what is better than that is made ready behind it."""
+        previous = place.full.placement if place.full else None
+        full = place.target
+        if full is None or full.kind is not PromptKind.FULL or not self._builder.holds(request, full):
+            full = self._builder.frame(request, previous)
+        place.full = full
+        if self._is_near(request, full) or request.patient or not self._ladder_tokens:
+            place.target = None
+            return full
+        place.target = full
+        if request.snippets:
+            file = self._builder.file_frame(request, previous)
+            if self._is_near(request, file):
+                return file
+            # It is there sooner than the full one, and most of what makes that one better is in the file itself.
+            place.target = file
+        return self._builder.short_frame(request)
+
+    def _is_near(self, request: FimRequest, frame: Frame) -> bool:
+        """Whether so much of a frame is evaluated that somebody may wait for the rest."""
+        missing = self._missing(frame)
+        if missing > _WORTH_RESTORING and self._restore(request.document, frame):
+            missing = self._missing(frame)
+        return missing <= _WORTH_SHORT * self._ladder_tokens
 
     def _serves(self, frame: Frame, request: FimRequest) -> bool:
         if request.patient and (frame.kind is not PromptKind.FULL or frame.given != request.snippets):
@@ -164,39 +177,61 @@ class Places:
         place.waiting = None if cheap else request.snippets
         return cheap
 
-    def _wants_frame(self, place: _Place) -> bool:
-        if place.request is place.stuck:
-            return False
-        return place.serving is None or self._builder.is_due(place.request, place.serving)
+    def _next_frame(self, place: _Place) -> Frame | None:
+        """What is to be evaluated next where the user is; None if what is there is good enough.
 
-    def _prepare(self, place: _Place, cancel: CancelToken) -> None:
-        """Evaluate the target, a slice at a time; it serves from when it is whole."""
-        request, target = place.request, place.target
-        if target is None or self._builder.is_due(request, target) or not self._builder.holds(request, target):
+        In a place of which nothing is evaluated that is the short frame, then the document's, then the full one.
+        """
+        request, serving = place.request, place.serving
+        if request is place.stuck:
+            return None
+        if serving is None or not self._serves(serving, request):
+            first = self._choose(place, request)
+            if first.kind is PromptKind.SHORT:
+                return first
+        elif not self._builder.is_due(request, serving):
+            return None
+        target = place.target
+        if target is None or self._is_stale(request, target):
             previous = place.full.placement if place.full else None
             target = place.target = self._builder.frame(request, previous, ahead=True)
         place.full = target
+        return target
+
+    def _is_stale(self, request: FimRequest, target: Frame) -> bool:
+        """Whether something else than a target that was begun should be evaluated."""
+        if target.kind is PromptKind.FULL and target.given != request.snippets:
+            return True
+        return not self._builder.holds(request, target) or self._builder.lags(request, target)
+
+    def _prepare(self, place: _Place, frame: Frame, cancel: CancelToken) -> None:
+        """Evaluate a frame, a slice at a time; it serves from when it is whole."""
         try:
-            tokens = self._builder.prompt(request, target).tokens
+            tokens = self._builder.prompt(place.request, frame).tokens
         except ContextOverflow as error:
             logger.info("no prompt is made ahead: %s", error.message)
-            place.stuck = request
+            place.stuck = place.request
             return
-        self._restore(request.document, target)
-        sequence = self._target_sequence(place)
+        short = frame.kind is PromptKind.SHORT
+        if not short:
+            self._restore(place.request.document, frame)
+        sequence = self._sequence_for(place) if short else self._target_sequence(place)
         end = self._engine.reusable(tokens)
         evaluated = 0
         while end < len(tokens) and not cancel.cancelled:
             end = min(end + SLICE_TOKENS, len(tokens))
             evaluated += self._engine.prefill(tokens[:end], sequence, cancel)
+        kind = frame.kind.value
         if cancel.cancelled:
-            logger.info("broken off: tokens=%d evaluated=%d sequence=%d", len(tokens), evaluated, sequence)
+            logger.info("broken off: %s tokens=%d evaluated=%d sequence=%d", kind, len(tokens), evaluated, sequence)
             return
         # All of it may lie in another sequence already, and no token was due: it belongs into this one.
         evaluated += self._engine.prefill(tokens, sequence, cancel)
-        place.serving, place.sequence, place.unsaved = target, sequence, True
-        place.target, place.target_sequence = None, -1
-        logger.info("made ready: tokens=%d evaluated=%d sequence=%d", len(tokens), evaluated, sequence)
+        place.serving, place.sequence = frame, sequence
+        self._occupy(sequence, place.request.document)
+        if not short:
+            place.target, place.target_sequence, place.unsaved = None, -1, True
+        logger.info("made ready: %s tokens=%d evaluated=%d sequence=%d", kind, len(tokens), evaluated, sequence)
 
     # -- sequences
 

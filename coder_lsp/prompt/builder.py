@@ -87,16 +87,12 @@ class PromptBuilder:
         ``ahead``: nobody waits for it, so what is due for being made better is made better.
         """
         block = self._blocks.write(request, self._config.context_tokens)
-        placement = place(
-            self._cache,
-            self._config,
-            request.prefix,
-            self._suffix(request),
-            snippets=block.snippets,
-            previous=previous,
-            ahead=ahead,
-        )
+        placement = self._place(request, block, previous, ahead=ahead)
         return self._frame(request, placement, PromptKind.FULL, block)
+
+    def file_frame(self, request: FimRequest, previous: Placement | None = None) -> Frame:
+        """The same without a block of other files: ready a third sooner."""
+        return self._frame(request, self._place(request, ContextBlock(), previous), PromptKind.FILE, ContextBlock())
 
     def short_frame(self, request: FimRequest) -> Frame:
         """The lines around the cursor alone, ``prompt.ladder_tokens`` of them."""
@@ -118,6 +114,10 @@ class PromptBuilder:
         """Whether a better frame for this request is worth making while nobody waits."""
         if frame.kind is not PromptKind.FULL or frame.given != request.snippets:
             return True
+        return self.lags(request, frame)
+
+    def lags(self, request: FimRequest, frame: Frame) -> bool:
+        """Whether so much was typed below its anchor that the same frame with another one would be better."""
         return is_due(self._config, frame.placement, request.prefix)
 
     def prompt(self, request: FimRequest, frame: Frame) -> Prompt:
@@ -143,6 +143,19 @@ class PromptBuilder:
         for piece in self._template.template.layout:
             fixed.extend(self._evaluate(piece, request, placement, block))
         return Frame(tuple(fixed), placement, kind, request.snippets, block)
+
+    def _place(
+        self, request: FimRequest, block: ContextBlock, previous: Placement | None, *, ahead: bool = False
+    ) -> Placement:
+        return place(
+            self._cache,
+            self._config,
+            request.prefix,
+            self._suffix(request),
+            snippets=block.snippets,
+            previous=previous,
+            ahead=ahead,
+        )
 
     def _suffix(self, request: FimRequest) -> str:
         return request.suffix if self._template.fills_middle else ""

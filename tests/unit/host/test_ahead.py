@@ -7,9 +7,12 @@ import dataclasses
 from pathlib import Path
 
 from support.hosts import request
+from support.scripted_worker import ScriptedWorker
 
 from coder_lsp.config import IdleConfig
+from coder_lsp.host import jobs
 from coder_lsp.host.power import LOOK_SECONDS, Power
+from coder_lsp.host.protocol import HostSettings
 from coder_lsp.types import FinishReason
 
 
@@ -89,6 +92,16 @@ async def test_a_warmed_place_is_worked_on_until_somebody_asks(front, gate, tmp_
     assert (await noted(notes, 1))[-1] in {"done", "cancelled"}
 
 
+async def test_a_prompt_in_the_making_gives_way_to_a_continuation(front, gate, tmp_path):
+    """Both are work ahead, and what is on screen may be accepted at any moment."""
+    window, never, notes = front(), gate(), tmp_path / "notes"
+    await window.supervisor.start()
+    await window.status.until("ready")
+    await window.supervisor.warm(request(wait=never.path, note=str(notes)))
+    result = await asyncio.wait_for(window.supervisor.complete(ahead(say=["next"])), 20)
+    assert result.text == "next"
+
+
 async def test_nothing_is_done_ahead_where_that_is_off(front, settings, tmp_path):
     """The request is answered cancelled, at once; a warmed place is forgotten."""
     window, notes = front(settings(idle=IdleConfig(enabled=False))), tmp_path / "notes"
@@ -105,6 +118,36 @@ async def test_windows_that_differ_in_it_share_a_host(front, settings):
     await one.supervisor.start()
     await two.supervisor.start()
     assert (await one.supervisor.info())["pid"] == (await two.supervisor.info())["pid"]
+
+
+async def test_no_work_is_begun_on_a_closed_worker(monkeypatch):
+    """There is always more to do, and closing does not wait for the end of it."""
+    monkeypatch.setattr(jobs, "AHEAD_AFTER_S", 0.0)
+    loop, ready, worked, done = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), []
+
+    class Busy(ScriptedWorker):
+        def work(self, cancel):
+            done.append("work")
+            loop.call_soon_threadsafe(worked.set)
+            return True
+
+        def close(self):
+            done.append("close")
+
+    runner = jobs.JobRunner(HostSettings("/m.gguf", "scripted"), lambda *_: Busy(), lambda _: ready.set())
+    running = asyncio.create_task(runner.run())
+    try:
+        await asyncio.wait_for(ready.wait(), 20)
+        runner.warm("owner", request(say=["a"]))
+        await asyncio.wait_for(worked.wait(), 20)
+        await runner.close("the test is over")
+        # The runner gets every chance to begin again.
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+    finally:
+        running.cancel()
+    assert done.count("close") == 1
+    assert done[-1] == "close"
 
 
 def test_the_battery_is_looked_at_now_and_then():

@@ -176,6 +176,41 @@ def test_a_place_that_was_warmed_answers_from_the_full_prompt():
     assert result.tokens.evaluated <= 3
 
 
+def test_a_warmed_place_has_a_short_prompt_first():
+    """It answers at once while the full one is far from ready."""
+    desk = Desk()
+    desk.worker.warm(at(90))
+    assert desk.worker.work(desk.worker.new_cancel_token())
+    result = desk.ask(at(90, "l"))
+    assert result.prompt_kind is PromptKind.SHORT
+    assert result.tokens.evaluated <= 3
+
+
+def test_the_document_alone_answers_before_the_block_of_other_files_is_there():
+    snippets = (Snippet("b.py", "\n".join(f"other_{number} = {number}" for number in range(20))),)
+    desk = Desk(sequences=3)
+    kinds = []
+    desk.ask(at(90, snippets=snippets))
+    while desk.worker.work(desk.worker.new_cancel_token()):
+        result = desk.ask(at(90, "l", snippets=snippets))
+        assert result.tokens.evaluated <= 3
+        kinds.append(result.prompt_kind)
+    assert list(dict.fromkeys(kinds)) == [PromptKind.FILE, PromptKind.FULL]
+    assert result.snippets == (0,)
+
+
+@pytest.mark.parametrize("line", [20, 180])
+def test_a_jump_within_a_document_is_made_ready_too(line):
+    desk = Desk()
+    desk.ask(at(90))
+    desk.work()
+    desk.worker.warm(at(line))
+    desk.work()
+    result = desk.ask(at(line, "l"))
+    assert result.prompt_kind is PromptKind.FULL
+    assert result.tokens.evaluated <= 3
+
+
 def test_going_back_to_another_document_finds_it_evaluated():
     desk = Desk(sequences=4)
     for document in ("file:///a.py", "file:///b.py"):
