@@ -146,19 +146,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     decoded = [outcome.answers for outcome in outcomes if outcome.answers[OFF].passes]
     for way in WAYS if decoded else ():
         found[way] = _of_way([answers[way] for answers in decoded], [answers[OFF] for answers in decoded])
-    found["goals"] = [
-        {
-            "figure": goal.figure,
-            "title": goal.title,
-            "ratio": goal.ratio,
-            "value": value,
-            "limit": goal.limit,
-            "least": goal.least,
-            "met": value >= goal.limit if goal.least else value <= goal.limit,
-        }
-        for goal in GOALS
-        if (value := look_up(found, goal.figure)) is not None
-    ]
+    found["goals"] = [goal.judge(value) for goal in GOALS if (value := look_up(found, goal.figure)) is not None]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,11 @@ class Goal:
     title: str
     least: bool = False
     ratio: bool = True
+
+    def judge(self, value: float) -> dict[str, Any]:
+        """The goal with what was reached, and whether that is enough."""
+        met = value >= self.limit if self.least else value <= self.limit
+        return {**asdict(self), "value": value, "met": met}
 
 
 GOALS = (
@@ -135,18 +140,7 @@ def judge(subjects: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     for goal in GOALS:
         value = against.get(goal.figure) if goal.ratio else look_up(subjects[OURS], goal.figure)
         if value is not None:
-            met = value >= goal.limit if goal.least else value <= goal.limit
-            judged.append(
-                {
-                    "figure": goal.figure,
-                    "title": goal.title,
-                    "ratio": goal.ratio,
-                    "value": value,
-                    "limit": goal.limit,
-                    "least": goal.least,
-                    "met": met,
-                }
-            )
+            judged.append(goal.judge(value))
     return judged
 
 
