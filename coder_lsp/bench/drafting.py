@@ -30,6 +30,7 @@ from coder_lsp.bench.replay.summary import Goal, look_up
 from coder_lsp.config import PromptConfig
 from coder_lsp.engine import hardware
 from coder_lsp.engine.base import EngineOptions
+from coder_lsp.host.worker import HINTS
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import bind
 
@@ -51,8 +52,6 @@ GOALS = (
 
 _SPARE = 1.25
 """Gaps chosen for one that is needed: some prompts are alike, in copies of a file for instance."""
-_HINTS = 16
-"""As many recent answers as ``host.worker`` offers."""
 _SLOWER = 1.1
 _SHOWN_PLACES = 5
 
@@ -193,7 +192,7 @@ def _outcomes(
         }
         yield Outcome(question.place, len(question.prompt.tokens), answers)
         if answers[OFF].tokens:
-            hints = [*hints, answers[OFF].tokens][-_HINTS:]
+            hints = [*hints, answers[OFF].tokens][-HINTS:]
 
 
 def _answer(engine: LlamaEngine, prompt: Prompt, way: str, hints: Sequence[tuple[int, ...]], new_tokens: int) -> Answer:

@@ -114,8 +114,7 @@ def _once(engine: LlamaEngine, prompt: list[int], decode_tokens: int) -> tuple[f
     """Prefill ms, decode ms and tokens of one generation that reuses nothing and that no end token ends."""
     from coder_lsp.engine import _native
 
-    for sequence in range(engine.options.sequences):
-        engine.clear(sequence)
+    _clear(engine)
     request = _native.Request()
     request.tokens = prompt
     request.max_tokens = decode_tokens
@@ -175,10 +174,14 @@ def _compare(tokens: int, ours: Sequence[float], theirs: Sequence[float]) -> dic
     }
 
 
-def _one_more_token(engine: LlamaEngine, prompt: list[int]) -> int:
-    """Prompt tokens evaluated for a prompt that was seen before and grew by one token."""
+def _clear(engine: LlamaEngine) -> None:
     for sequence in range(engine.options.sequences):
         engine.clear(sequence)
+
+
+def _one_more_token(engine: LlamaEngine, prompt: list[int]) -> int:
+    """Prompt tokens evaluated for a prompt that was seen before and grew by one token."""
+    _clear(engine)
     engine.prefill(prompt[:-1])
     return engine.generate(GenerateRequest(tokens=prompt, max_tokens=1)).tokens.evaluated
 
@@ -192,8 +195,7 @@ def _cancels(engine: LlamaEngine, options: BenchOptions, note: Note) -> dict[str
     while sum(map(len, late.values())) < options.cancels:
         phase = "prefill" if len(late["prefill"]) <= len(late["decode"]) else "decode"
         note(f"cancel {sum(map(len, late.values())) + 1} of {options.cancels}")
-        for sequence in range(engine.options.sequences):
-            engine.clear(sequence)
+        _clear(engine)
         if phase == "decode":
             engine.prefill(prompt)
         span_ms = prefill_ms if phase == "prefill" else decode_ms

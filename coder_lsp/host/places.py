@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from coder_lsp.config import IdleConfig, PromptConfig
     from coder_lsp.engine.base import CancelToken, Engine
     from coder_lsp.host.saved import SavedPlaces
+    from coder_lsp.prompt.anchor import Placement
     from coder_lsp.prompt.builder import Frame, Prompt, PromptBuilder
     from coder_lsp.types import FimRequest, Snippet
 
@@ -58,6 +59,11 @@ class _Place:
     waiting: tuple[Snippet, ...] | None = None
     """Snippets that cannot be shown at once, because too much would have to be evaluated."""
     unsaved: bool = False
+
+    @property
+    def placement(self) -> Placement | None:
+        """What the next full frame shares as much as it can with."""
+        return self.full.placement if self.full else None
 
 
 class Places:
@@ -138,8 +144,7 @@ class Places:
 
     def _choose(self, place: _Place, request: FimRequest) -> Frame:
         """The best frame of which little is new; what is better than that is made ready behind it."""
-        previous = place.full.placement if place.full else None
-        full = place.target
+        previous, full = place.placement, place.target
         if full is None or full.kind is not PromptKind.FULL or not self._builder.holds(request, full):
             full = self._builder.frame(request, previous)
         place.full = full
@@ -193,8 +198,7 @@ class Places:
             return None
         target = place.target
         if target is None or self._is_stale(request, target):
-            previous = place.full.placement if place.full else None
-            target = place.target = self._builder.frame(request, previous, ahead=True)
+            target = place.target = self._builder.frame(request, place.placement, ahead=True)
         place.full = target
         return target
 

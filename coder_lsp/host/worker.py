@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HINTS = 16
+HINTS = 16
 """Recent suggestions whose tokens are offered for drafting: what was suggested once is often wanted again."""
 _LEAST_LOGPROB = -1.6
 """Mean of a line's tokens, natural logarithm: a model that gives its own choice one chance in five on average is
@@ -45,7 +45,7 @@ class ModelWorker:
         self._template = bind(engine, settings.template, engine.info.architecture)
         self._builder = PromptBuilder(engine, self._template, settings.prompt, engine.options.context_tokens)
         self._places = Places(engine, self._builder, settings.prompt, settings.idle, saved)
-        self._hints: deque[tuple[int, ...]] = deque(maxlen=_HINTS)
+        self._hints: deque[tuple[int, ...]] = deque(maxlen=HINTS)
         self.model = settings.model_name
         self.engine = engine.name
         self.warning = self._template.warning

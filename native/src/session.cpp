@@ -249,9 +249,9 @@ void Session::close() {
     model_.reset();
 }
 
-// Chooses the sequence and keeps of its cache what the prompt begins with. The scores that follow the prompt come from its
-// last token, so that one is left to evaluate, unless they are remembered: inside a word the keys change what must come
-// next and not the prompt.
+// Chooses the sequence and keeps of its cache what the prompt begins with. The scores that follow the prompt come from
+// its last token, so that one is left to evaluate, unless they are remembered: inside a word the keys change what must
+// come next and not the prompt.
 Session::Prepared Session::prepare(std::span<const llama_token> tokens, std::optional<std::int32_t> wanted) {
     for (const llama_token token : tokens) vocabulary_->check(token);
     const std::int32_t target = wanted ? *wanted : choose_sequence(tokens);

@@ -132,8 +132,8 @@ class Session {
     struct Sequence {
         std::vector<llama_token> history;
         std::uint64_t last_used = 0;
-        std::size_t scored = 0;      // tokens of a prompt that `history` begins with; 0: none is known
-        std::vector<float> scores;   // that follow these
+        std::size_t scored = 0;     // tokens of a prompt that `history` begins with; 0: none is known
+        std::vector<float> scores;  // that follow these
     };
     struct Prepared {
         std::int32_t sequence;

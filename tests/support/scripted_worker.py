@@ -54,6 +54,8 @@ class ScriptedWorker:
         script, self.warmed = self.warmed, None
         if script is None:
             return False
+        if "begun" in script:
+            Path(script["begun"]).touch()
         while "wait" in script and not Path(script["wait"]).exists() and not cancel.cancelled:
             time.sleep(_LOOK_SECONDS)
         with Path(script["note"]).open("a") as notes:

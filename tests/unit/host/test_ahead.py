@@ -94,10 +94,15 @@ async def test_a_warmed_place_is_worked_on_until_somebody_asks(front, gate, tmp_
 
 async def test_a_prompt_in_the_making_gives_way_to_a_continuation(front, gate, tmp_path):
     """Both are work ahead, and what is on screen may be accepted at any moment."""
-    window, never, notes = front(), gate(), tmp_path / "notes"
+    window, never, notes, begun = front(), gate(), tmp_path / "notes", tmp_path / "begun"
     await window.supervisor.start()
     await window.status.until("ready")
-    await window.supervisor.warm(request(wait=never.path, note=str(notes)))
+    await window.supervisor.warm(request(wait=never.path, note=str(notes), begun=str(begun)))
+    for _ in range(2000):
+        if begun.exists():
+            break
+        await asyncio.sleep(0.01)
+    assert begun.exists()
     result = await asyncio.wait_for(window.supervisor.complete(ahead(say=["next"])), 20)
     assert result.text == "next"
 
