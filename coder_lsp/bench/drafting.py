@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from coder_lsp.bench.figures import quantiles
 from coder_lsp.bench.gaps import CURSORS, build_questions, choose_gaps
-from coder_lsp.bench.replay.report import goals as goal_rows
-from coder_lsp.bench.replay.summary import Goal, look_up
+from coder_lsp.bench.goals import Goal, look_up
+from coder_lsp.bench.goals import rows as goal_rows
 from coder_lsp.config import PromptConfig
 from coder_lsp.engine import hardware
 from coder_lsp.engine.base import EngineOptions
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 WAYS = ("off", "automatic", "eager", "off_again")
 OFF, AUTOMATIC, EAGER, OFF_AGAIN = WAYS
 GOALS = (
-    Goal("diverged", 0, "prompts with another answer", ratio=False),
-    Goal("automatic.tokens_per_pass", 1.5, "tokens per forward pass", least=True, ratio=False),
-    Goal("automatic.to_off.total", 1.0, "time against no guessing", ratio=False),
+    Goal("diverged", 0, "prompts with another answer"),
+    Goal("automatic.tokens_per_pass", 1.5, "tokens per forward pass", least=True),
+    Goal("automatic.to_off.total", 1.0, "time against no guessing"),
 )
 
 _SPARE = 1.25
@@ -169,7 +169,7 @@ def report(measured: Mapping[str, Any]) -> Iterator[str]:
             of_way = measured[way]
             counts = (of_way[name] for name in ("passes", "tokens_per_pass", "guessed", "accepted", "decode_ms"))
             yield form.format(way.replace("_", " "), *counts, *of_way["to_off"].values())
-    for title, value, bound, verdict in goal_rows({"goals": measured["goals"]}):
+    for title, value, bound, verdict in goal_rows(measured["goals"]):
         yield f"  {title:<30}{value:>10}  goal {bound:<10} {verdict}"
 
 

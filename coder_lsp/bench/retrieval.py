@@ -21,7 +21,7 @@ import psutil
 from coder_lsp.bench.bm25 import Bm25Options
 from coder_lsp.bench.figures import megabytes, quantiles
 from coder_lsp.bench.fresh import in_fresh_process
-from coder_lsp.bench.goals import judge
+from coder_lsp.bench.retrieval_report import judge
 from coder_lsp.bench.workspaces import write_workspace
 from coder_lsp.engine import hardware
 from coder_lsp.errors import InputError

@@ -106,8 +106,8 @@ def retrieval(
 
     Needs no model. Takes some minutes, and all cores and 3 GB of memory for 10,000 files.
     """
-    from coder_lsp.bench.goals import report as report_goals
     from coder_lsp.bench.retrieval import RetrievalOptions, measure_retrieval
+    from coder_lsp.bench.retrieval_report import report
     from coder_lsp.cli.console import console, emit_json
 
     options = RetrievalOptions(bm25_only=bm25_only, reference=reference, seed=seed)
@@ -116,7 +116,7 @@ def retrieval(
     with console(stderr=True).status("workspace") as status:
         figures = measure_retrieval(options, folders, status.update)
     if not as_json:
-        for line in report_goals(figures):
+        for line in report(figures):
             click.echo(line)
     emit_json(figures)
 
@@ -366,7 +366,8 @@ def _rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _print_replay(measured: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from coder_lsp.bench.replay.report import goals, rows, title
+    from coder_lsp.bench import goals
+    from coder_lsp.bench.replay.report import rows, title
     from coder_lsp.cli.console import console
 
     out = console()
@@ -382,9 +383,8 @@ def _print_replay(measured: dict[str, Any]) -> None:
         out.width = max(out.width, table.__rich_measure__(out, out.options.update(max_width=1000)).maximum)
         out.print()
         out.print(table)
-        judged = list(goals(section))
-        if judged:
+        if section["goals"]:
             verdicts = Table("goal", "coder-lsp", "limit", "")
-            for row in judged:
+            for row in goals.rows(section["goals"]):
                 verdicts.add_row(*row)
             out.print(verdicts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coder_lsp.bench.replay.summary import look_up
+from coder_lsp.bench.goals import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,14 +63,6 @@ def rows(section: dict[str, Any]) -> Iterator[list[str]]:
         if any(value is not None for value in values):
             ratios = [section["ratios"].get(name, {}).get(row.figure) for name in subjects]
             yield [row.title, *(_cell(row, *pair) for pair in zip(values, ratios, strict=True))]
-
-
-def goals(section: dict[str, Any]) -> Iterator[list[str]]:
-    """Each goal: what, ours, the limit, the verdict."""
-    for judged in section["goals"]:
-        unit = " ×" if judged["ratio"] else ""
-        bound = f"{'>=' if judged['least'] else '<='} {judged['limit']:g}{unit}"
-        yield [judged["title"], f"{judged['value']:g}{unit}", bound, "met" if judged["met"] else "MISSED"]
 
 
 def _cell(row: Row, value: float | None, ratio: float | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp.bench.figures import quantiles
+from coder_lsp.bench.goals import Goal, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,31 +29,15 @@ class Replayed:
     cpu_s: float = 0.0
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A figure of ours by its dotted name, or of the ratios to the peer, and the limit it is to keep."""
-
-    figure: str
-    limit: float
-    title: str
-    least: bool = False
-    ratio: bool = True
-
-    def judge(self, value: float) -> dict[str, Any]:
-        """The goal with what was reached, and whether that is enough."""
-        met = value >= self.limit if self.least else value <= self.limit
-        return {**asdict(self), "value": value, "met": met}
-
-
 GOALS = (
-    Goal("keystroke_to_shown_ms.p50", 0.12, "keystroke to shown, p50"),
-    Goal("keystroke_to_shown_ms.p95", 0.3, "keystroke to shown, p95"),
-    Goal("prompt_tokens_per_request.p50", 0.02, "prompt tokens evaluated per request"),
-    Goal("cold_jump_ms.p50", 0.2, "first suggestion after a cold jump, p50"),
-    Goal("line_starts.share", 0.7, "line starts with a suggestion in time", least=True, ratio=False),
-    Goal("characters.share", 0.25, "characters saved", least=True, ratio=False),
-    Goal("fresh_prompt_tokens_per_key.median", 3, "fresh prompt tokens per keystroke, median", ratio=False),
-    Goal("decoding.tokens_per_pass", 1.5, "tokens per forward pass", least=True, ratio=False),
+    Goal("keystroke_to_shown_ms.p50", 0.12, "keystroke to shown, p50", ratio=True),
+    Goal("keystroke_to_shown_ms.p95", 0.3, "keystroke to shown, p95", ratio=True),
+    Goal("prompt_tokens_per_request.p50", 0.02, "prompt tokens evaluated per request", ratio=True),
+    Goal("cold_jump_ms.p50", 0.2, "first suggestion after a cold jump, p50", ratio=True),
+    Goal("line_starts.share", 0.7, "line starts with a suggestion in time", least=True),
+    Goal("characters.share", 0.25, "characters saved", least=True),
+    Goal("fresh_prompt_tokens_per_key.median", 3, "fresh prompt tokens per keystroke, median"),
+    Goal("decoding.tokens_per_pass", 1.5, "tokens per forward pass", least=True),
 )
 RATIOS = (
     "keystroke_to_shown_ms.p50",
@@ -142,13 +127,6 @@ def judge(subjects: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         if value is not None:
             judged.append(goal.judge(value))
     return judged
-
-
-def look_up(content: dict[str, Any], figure: str) -> float | None:
-    value: Any = content
-    for name in figure.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, (int, float)) else None
 
 
 def _answered(stops: Sequence[Any]) -> dict[str, Any]:
