@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coder_lsp.config import Config
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.server.server import CoderLanguageServer
+    from coder_lsp.stats.summary import Summary
     from coder_lsp.types import HostStatus, IndexStatus
 
 logger = logging.getLogger(__name__)
@@ -113,13 +114,65 @@ async def open_session(
         await supervisor.stop()
 
 
+class EditorModels:
+    """Keeps :class:`coder_lsp.server.ports.Models`."""
+
+    def installed(self) -> Sequence[str]:
+        from coder_lsp.models.store import InstalledModel, installed
+
+        return [found.name for found in installed() if isinstance(found, InstalledModel)]
+
+    def listed(self, served: str) -> Sequence[Mapping[str, Any]]:
+        from coder_lsp.host import speeds
+        from coder_lsp.models import listing
+
+        rows = listing.rows(served)
+        measured = {row["name"]: speed for row in rows if row["path"] and (speed := speeds.recall(row["path"]))}
+        known = [(row["bytes"], measured[row["name"]]) for row in rows if row["name"] in measured]
+        for row in rows:
+            speed = measured.get(row["name"])
+            guess = speeds.estimate(row["bytes"], known) if speed is None and row["bytes"] else None
+            row["decode_tokens_per_s"] = guess if speed is None else speed
+            row["speed_by"] = "measured" if speed is not None else "estimated" if guess is not None else None
+        return rows
+
+    async def pull(
+        self, name: str, *, offline: bool, allow_unverified: bool, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> Mapping[str, Any]:
+        from coder_lsp.models.puller import pull
+
+        return await pull(name, offline=offline, allow_unverified=allow_unverified, on_event=on_event)
+
+
+class EditorStatistics:
+    """Keeps :class:`coder_lsp.server.ports.Statistics`."""
+
+    def figures(self, days: float | None) -> Mapping[str, Any]:
+        from dataclasses import asdict
+
+        return asdict(self._summary(days))
+
+    def page(self, days: float | None) -> str:
+        from coder_lsp.stats.page import page
+
+        return page(self._summary(days), days)
+
+    def _summary(self, days: float | None) -> Summary:
+        from contextlib import closing
+
+        from coder_lsp.stats.store import History
+        from coder_lsp.stats.summary import summarise
+
+        with closing(History()) as history:
+            return summarise(history.read(days=days))
+
+
 def build_server(*, model: str | None = None, offline: bool | None = None) -> CoderLanguageServer:
     """The language server with everything behind it; ``model`` and ``offline`` win over all settings."""
     from coder_lsp.completion.service import CompletionService
     from coder_lsp.completion.show_filter import RecentAcceptance, ShowFilter, stored_filter
     from coder_lsp.config import Config
     from coder_lsp.host.selected import SelectedHost
-    from coder_lsp.models.store import InstalledModel, installed
     from coder_lsp.retrieval.session import WorkspaceSession
     from coder_lsp.server.feedback import Feedback
     from coder_lsp.server.server import CoderLanguageServer
@@ -141,9 +194,6 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
     def loader(*, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> Loaded:
         return load_settings(model=model, offline=offline, editor=editor, workspace_roots=workspace_roots)
 
-    def installed_models() -> list[str]:
-        return [found.name for found in installed() if isinstance(found, InstalledModel)]
-
     def filter_of(config: Config) -> ShowFilter:
         return stored_filter(config.completion.show_filter)
 
@@ -155,8 +205,9 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
         completions=completions,
         host=host,
         load_settings=loader,
-        installed_models=installed_models,
+        models=EditorModels(),
         workspace=workspace,
         feedback=Feedback(Recorder(History()), acceptance.settled),
+        statistics=EditorStatistics(),
     )
     return server

@@ -149,6 +149,19 @@ class TextSink(Protocol):
     def __call__(self, delta: str, /) -> bool: ...
 
 
+@dataclass(frozen=True)
+class PromptPreview:
+    """What a model is shown at a place, for people: the whole prompt and its block of other files, control tokens
+    spelled out, with their tokens. ``snippets`` are what of the given ones fitted, as they are shown.
+    """
+
+    prompt: str = field(repr=False)
+    tokens: int = 0
+    context: str = field(default="", repr=False)
+    context_tokens: int = 0
+    snippets: tuple[Snippet, ...] = ()
+
+
 class FimBackend(Protocol):
     """Who completes for the front: the host's client in production, a scripted one in tests.
 
@@ -160,6 +173,10 @@ class FimBackend(Protocol):
 
     async def warm(self, request: FimRequest) -> None:
         """Have the prompt of a place evaluated when there is nothing else to do. Returns at once; never raises."""
+        ...
+
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        """What the model would be shown for a request; nothing is evaluated."""
         ...
 
 

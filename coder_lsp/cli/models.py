@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from coder_lsp.models.progress import Progress
-    from coder_lsp.models.store import InstalledModel, Verification
+    from coder_lsp.models.store import Verification
 
 
 def _known_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -55,8 +55,9 @@ models.add_command(optimise)
 def list_models(*, as_json: bool) -> None:
     """Show the models that are here, then those that can be pulled. The one that is served is marked with *."""
     from coder_lsp.cli.console import emit_json
+    from coder_lsp.models import listing
 
-    rows = _rows()
+    rows = listing.rows(_configured())
     if as_json:
         emit_json(rows)
         return
@@ -97,20 +98,25 @@ def pull(name: str | None, *, offline: bool, allow_unverified: bool, yes: bool, 
     """
     from coder_lsp.app import load_config
     from coder_lsp.cli.console import emit_json
-    from coder_lsp.models import files
+    from coder_lsp.models import files, listing
     from coder_lsp.models.pull import pull as fetch
 
     config = load_config(offline=offline or None)
     began = time.perf_counter()
-    model = fetch(
-        name or config.model,
-        offline=config.offline,
-        progress=_progress(as_json=as_json),
-        confirm=_confirm(always=allow_unverified or yes),
-    )
+    try:
+        model = fetch(
+            name or config.model,
+            offline=config.offline,
+            progress=_progress(as_json=as_json),
+            confirm=_confirm(always=allow_unverified or yes),
+        )
+    except CoderLspError as error:
+        if as_json:
+            emit_json({"event": "error", "kind": type(error).__name__, "message": error.message, "hint": error.hint})
+        raise
     seconds = time.perf_counter() - began
     if as_json:
-        emit_json({"event": "done", "model": _model_row(model), "seconds": round(seconds, 3)})
+        emit_json({"event": "done", "model": listing.model_row(model), "seconds": round(seconds, 3)})
         return
     state = "verified" if model.verified else "unverified"
     click.echo(f"{model.name}: {files.human(model.bytes)}, {state}, {seconds:.1f} s, {model.path}")
@@ -123,7 +129,7 @@ def pull(name: str | None, *, offline: bool, allow_unverified: bool, yes: bool, 
 def add(words: tuple[str, ...], *, link: bool, as_json: bool) -> None:
     """Take a GGUF file, or a folder that holds one, into the store, under NAME or a name made from the file's."""
     from coder_lsp.cli.console import emit_json
-    from coder_lsp.models import files, store
+    from coder_lsp.models import files, listing, store
 
     if len(words) > 2:
         raise InputError(f"{len(words)} arguments instead of [NAME] PATH", hint="put a path with spaces in quotes")
@@ -135,7 +141,7 @@ def add(words: tuple[str, ...], *, link: bool, as_json: bool) -> None:
     finally:
         progress.end()
     if as_json:
-        emit_json(_model_row(model))
+        emit_json(listing.model_row(model))
         return
     click.echo(f"{model.name}: {files.human(model.bytes)}, template {model.template}, {model.path}")
     if model.template == "none":
@@ -237,70 +243,6 @@ def _activity(progress: Progress, words: str, path: Path) -> Callable[[int], Non
         progress.update(done)
 
     return on_bytes
-
-
-def _rows() -> list[dict[str, Any]]:
-    """Installed ones first, then the catalogue's others in its order."""
-    from coder_lsp.models import catalog, store
-
-    try:
-        served = store.canonical(_configured())
-    except CoderLspError:
-        served = ""
-    rows = []
-    for model in store.installed():
-        if isinstance(model, store.BrokenModel):
-            entry = catalog.load().find(model.name)
-            rows.append(_entry_row(model.name, entry) | {"path": model.path, "fault": model.fault.message})
-        else:
-            rows.append(_model_row(model))
-    here = {row["name"] for row in rows}
-    rows += [_entry_row(entry.name, entry) for entry in catalog.load().entries if entry.name not in here]
-    for row in rows:
-        row["default"] = row["name"] == served
-    return rows
-
-
-def _entry_row(name: str, entry: Any) -> dict[str, Any]:
-    keys = (
-        "family",
-        "parameters",
-        "licence",
-        "context",
-        "file",
-        "bytes",
-        "sha256",
-        "template",
-        "min_memory_gb",
-        "note",
-    )
-    row: dict[str, Any] = {"name": name, "aliases": list(entry.aliases) if entry else []}
-    row |= {key: getattr(entry, key) if entry else None for key in keys}
-    return row | {
-        "installed": False,
-        "verified": False,
-        "path": None,
-        "source": "",
-        "added": "",
-        "derived": None,
-        "fault": "",
-    }
-
-
-def _model_row(model: InstalledModel) -> dict[str, Any]:
-    return _entry_row(model.name, model.entry) | {
-        "bytes": model.bytes,
-        "sha256": model.sha256,
-        "template": model.template,
-        "file": model.path.name,
-        "installed": True,
-        "verified": model.verified,
-        "path": model.path,
-        "source": model.source,
-        "added": model.added,
-        "linked": model.linked,
-        "derived": model.derived,
-    }
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Words and flags only; what they do is in ``coder_lsp.stats``.
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,26 +24,27 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Only the last so many days [default: all].")
 @click.option("--forget", is_flag=True, help="Delete the history, and the show filter trained on it.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with plots.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def stats(context: click.Context, *, days: float | None, forget: bool, as_json: bool) -> None:
+def stats(context: click.Context, *, days: float | None, forget: bool, html: Path | None, as_json: bool) -> None:
     """Show what became of suggestions: how many were accepted, what they saved, how quick they were.
 
     The history is kept on this machine alone and holds numbers, never text or names of files. `stats.enabled = false`
     keeps none.
     """
     if context.invoked_subcommand is not None:
-        if days is not None or forget:
-            raise InputError(f"--days and --forget do not go with {context.invoked_subcommand}")
+        if days is not None or forget or html is not None:
+            raise InputError(f"--days, --html and --forget do not go with {context.invoked_subcommand}")
         if as_json:
             raise InputError(f"give --json behind {context.invoked_subcommand}")
         return
     if forget:
-        if days is not None:
-            raise InputError("--forget deletes the whole history and takes no --days")
+        if days is not None or html is not None:
+            raise InputError("--forget deletes the whole history and takes neither --days nor --html")
         _forget(as_json=as_json)
         return
-    _report(days, as_json=as_json)
+    _report(days, html, as_json=as_json)
 
 
 @stats.command("train-filter")
@@ -91,23 +93,36 @@ def _history() -> Iterator[History]:
         yield history
 
 
-def _report(days: float | None, *, as_json: bool) -> None:
+def _report(days: float | None, html: Path | None, *, as_json: bool) -> None:
     from coder_lsp.app import load_config
     from coder_lsp.cli.console import emit_json
+    from coder_lsp.stats.page import page
     from coder_lsp.stats.summary import summarise
 
     with _history() as history:
         summary = summarise(history.read(days=days))
     if not load_config().stats.enabled:
         click.echo("stats.enabled is off: nothing new is kept", err=True)
+    if html is not None:
+        _write_page(html, page(summary, days))
     if as_json:
-        emit_json({"days": days, "overall": summary.overall, "languages": summary.languages})
+        emit_json({"last_days": days, "overall": summary.overall, "languages": summary.languages, "days": summary.days})
         return
     if not summary.overall.shown:
         click.echo("no suggestion was shown " + ("yet" if days is None else f"in the last {days:g} days"))
         return
     for line in _table(summary):
         click.echo(line)
+
+
+def _write_page(path: Path, text: str) -> None:
+    from coder_lsp.models.files import write_text
+
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise CoderLspError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"written to {path}", err=True)
 
 
 def _table(summary: Summary) -> Iterator[str]:

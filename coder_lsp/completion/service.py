@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from coder_lsp.completion.scheduler import Clock
     from coder_lsp.completion.show_filter import ShowFilter
     from coder_lsp.config import Config
-    from coder_lsp.types import CompletionRequest, ContextSource, FimBackend, Snippet
+    from coder_lsp.types import CompletionRequest, ContextSource, FimBackend, PromptPreview, Snippet
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class CompletionService:
         self._acceptance = acceptance or RecentAcceptance()
         self._clock = clock or LoopClock()
         self._pace = Pace()
+        self._backend = backend
         self._generations = Generations(backend)
         self._generations.keep = config.completion.reuse
         self._warm = WarmUp(backend, self._clock, self._request_to_warm)
@@ -109,6 +110,16 @@ class CompletionService:
             change(uri=scope)
         else:
             change(language=scope)
+
+    async def preview(self, request: CompletionRequest) -> PromptPreview | str:
+        """What the model is shown at a place, or why it is shown nothing.
+
+        :raises CoderLspError: the host's own.
+        """
+        refused = self._gate.check(request)
+        if refused:
+            return refused
+        return await self._backend.preview(self._fim_request(Gap.of(request), Shape.LINE, self._snippets(request)))
 
     def opened(self, request: CompletionRequest) -> None:
         """A document was opened; where the cursor is in it is not known, nor whether the user sees it."""

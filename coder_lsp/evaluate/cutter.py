@@ -79,7 +79,7 @@ class ModelCutter:
 
     def snippets(self, request: FimRequest, budget: int) -> Cut:
         block = self._writer.write(request, budget)
-        return Cut(self._writer.text(block), len(block.tokens), block.snippets)
+        return Cut(self._writer.text(block.tokens), len(block.tokens), block.snippets)
 
     def text(self, text: str, budget: int) -> Cut:
         ids = self._vocabulary.tokenize(text)

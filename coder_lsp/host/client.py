@@ -24,6 +24,7 @@ from coder_lsp.host.protocol import (
     Hello,
     HostInfo,
     MalformedMessage,
+    Preview,
     StatusChange,
     Warm,
     Welcome,
@@ -32,7 +33,7 @@ from coder_lsp.host.protocol import (
 )
 from coder_lsp.host.rpc import ConnectionLost, Peer
 from coder_lsp.host.transport import connect
-from coder_lsp.types import FimResult, FinishReason
+from coder_lsp.types import FimResult, FinishReason, PromptPreview
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +139,14 @@ class HostClient:
     def warm(self, request: FimRequest) -> None:
         """Have the host make the prompt of a place ready when it has nothing else to do."""
         self._peer.notify(protocol.WARM, Warm(request))
+
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        """What the model would be shown for a request.
+
+        :raises HostCrashed: the connection dropped.
+        :raises CoderLspError: what the host says is wrong.
+        """
+        return await self._ask(protocol.PREVIEW, Preview(request), PromptPreview)
 
     async def info(self) -> HostInfo:
         """:raises HostCrashed: the connection dropped."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.engine.base import CancelToken
     from coder_lsp.host.protocol import HostSettings, Worker, WorkerLoader
-    from coder_lsp.types import FimRequest
+    from coder_lsp.types import FimRequest, PromptPreview
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class JobRunner:
         self._may_work_ahead = False
         """Whether the worker may have something to do: it is asked until it says no, and again after each request."""
         self._work = asyncio.Event()
+        self._loaded = asyncio.Event()
+        """Set once the model is loaded, or will not be."""
         self._running: Job | None = None
         self._working_ahead: CancelToken | None = None
         self._worker: Worker | None = None
@@ -129,6 +131,19 @@ class JobRunner:
             self._interrupt_work()
             self._work.set()
 
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        """What the model would be shown; waits for the model to be loaded and for what it is doing.
+
+        :raises CoderLspError: the model could not be loaded, the host is stopping, or the prompt does not fit.
+        """
+        await self._loaded.wait()
+        if self.current.fault:
+            raise error_of(self.current.fault)
+        if self._closed or self._worker is None:
+            raise _stopping_error()
+        self._interrupt_work()
+        return await self._thread.call(partial(self._worker.preview, request))
+
     def forget(self, owner: Hashable) -> None:
         """Nobody is there any more for whom to do anything ahead."""
         self._warm.pop(owner, None)
@@ -147,6 +162,7 @@ class JobRunner:
             self._fail(error)
             return
         self._worker = worker
+        self._loaded.set()
         self.last_request = time.monotonic()
         self._change(StatusChange(self.status(HostState.READY)))
         logger.info("model %s is ready, engine %s", worker.model, worker.engine)
@@ -166,6 +182,7 @@ class JobRunner:
     async def close(self, reason: str) -> None:
         """Answer everyone, end what runs, close the worker if it lets go in time."""
         self._closed = True
+        self._loaded.set()
         if not self.current.fault:
             self._change(StatusChange(dataclasses.replace(self.status(HostState.STOPPED), message=reason)))
         for job in [*self._queue.clear(), *self._ahead.clear(), *([self._running] if self._running else [])]:
@@ -282,6 +299,7 @@ class JobRunner:
         message = f"{error.message}; {error.hint}" if error.hint else error.message
         status = dataclasses.replace(self.status(HostState.ERROR), message=message)
         self._change(StatusChange(status, fault_of(error)))
+        self._loaded.set()
         for job in self._queue.clear():
             _settle(job, error)
 

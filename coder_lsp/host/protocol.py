@@ -24,9 +24,9 @@ from coder_lsp.types import FimRequest, HostStatus  # noqa: TC001  (get_type_hin
 
 if typing.TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken
-    from coder_lsp.types import FimResult, TextSink
+    from coder_lsp.types import FimResult, PromptPreview, TextSink
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised with every change of a method or a value below."""
 
 HELLO = "host/hello"
@@ -35,6 +35,8 @@ COMPLETE = "host/complete"
 """Request: :class:`Complete` -> :class:`FimResult`."""
 WARM = "host/warm"
 """Notification to the host, :class:`Warm`: make the prompt of a place ready when there is nothing else to do."""
+PREVIEW = "host/preview"
+"""Request: :class:`Preview` -> :class:`PromptPreview`, what the model would be shown."""
 INFO = "host/info"
 """Request without parameters -> :class:`HostInfo`."""
 SHUTDOWN = "host/shutdown"
@@ -59,7 +61,8 @@ class Worker(Protocol):
 
     ``complete`` returns soon after ``cancel`` is set, with what there is and ``CANCELLED``; it ends with ``ENOUGH``
     when ``on_text`` returns False. ``work`` does a piece of what can be done before it is asked for, until ``cancel``
-    is set, and tells whether there was any; ``warm`` tells it of a place where a request is likely to come.
+    is set, and tells whether there was any; ``warm`` tells it of a place where a request is likely to come. ``preview``
+    makes a prompt without evaluating it.
     """
 
     @property
@@ -71,6 +74,8 @@ class Worker(Protocol):
     def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult: ...
 
     def warm(self, request: FimRequest) -> None: ...
+
+    def preview(self, request: FimRequest) -> PromptPreview: ...
 
     def work(self, cancel: CancelToken) -> bool: ...
 
@@ -149,6 +154,13 @@ class Complete:
 @dataclass(frozen=True)
 class Warm:
     """A place as a request for it would look."""
+
+    request: FimRequest
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The request whose prompt is wanted."""
 
     request: FimRequest
 

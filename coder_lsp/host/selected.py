@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.config import Config
     from coder_lsp.host.protocol import HostSettings
-    from coder_lsp.types import FimRequest, FimResult, TextSink
+    from coder_lsp.types import FimRequest, FimResult, PromptPreview, TextSink
 
 
 class SelectedHost:
@@ -87,15 +87,22 @@ class SelectedHost:
         :raises CoderLspError: nothing can be served; the cause is looked at anew each time, it may be gone by now (the
             model was pulled meanwhile), and looking costs a few file reads.
         """
-        if self._supervisor is None:
-            await self._select()
-        assert self._supervisor is not None
-        return await self._supervisor.complete(request, on_text)
+        return await (await self._supervising()).complete(request, on_text)
 
     async def warm(self, request: FimRequest) -> None:
         """As :meth:`HostSupervisor.warm`."""
         if self._supervisor is not None:
             await self._supervisor.warm(request)
+
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        """As :meth:`HostSupervisor.preview`."""
+        return await (await self._supervising()).preview(request)
+
+    async def _supervising(self) -> HostSupervisor:
+        if self._supervisor is None:
+            await self._select()
+        assert self._supervisor is not None
+        return self._supervisor
 
     async def _select(self) -> None:
         """Have the supervisor of the present configuration.

@@ -22,7 +22,7 @@ from coder_lsp.errors import HostUnavailable
 from coder_lsp.host import protocol
 from coder_lsp.host.address import remove_traces
 from coder_lsp.host.jobs import Job, JobRunner
-from coder_lsp.host.protocol import Complete, Delta, Hello, HostInfo, StatusChange, Warm, Welcome, from_json
+from coder_lsp.host.protocol import Complete, Delta, Hello, HostInfo, Preview, StatusChange, Warm, Welcome, from_json
 from coder_lsp.host.rpc import MAX_GREETING_BYTES, Peer, trail_of
 from coder_lsp.host.transport import DEFAULT_TRANSPORT, listen
 from coder_lsp.types import HostState, HostStatus
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from coder_lsp.host.protocol import HostSettings, WorkerLoader
-    from coder_lsp.types import FimRequest, FimResult
+    from coder_lsp.types import FimRequest, FimResult, PromptPreview
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +142,9 @@ class HostServer:
     def warm(self, client: _Connection, request: FimRequest) -> None:
         self._jobs.warm(client, request)
 
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        return await self._jobs.preview(request)
+
     def info(self) -> HostInfo:
         import psutil
 
@@ -227,6 +230,7 @@ class _Connection:
             {
                 protocol.HELLO: self._hello,
                 protocol.COMPLETE: self._complete,
+                protocol.PREVIEW: self._preview,
                 protocol.INFO: self._info,
                 protocol.SHUTDOWN: self._shutdown,
             },
@@ -271,6 +275,10 @@ class _Connection:
         self.jobs[message_id] = job
         answer.add_done_callback(lambda _: self.jobs.pop(message_id, None))
         return answer
+
+    def _preview(self, _: str | int, params: Any) -> asyncio.Future[PromptPreview]:
+        self._require_welcome()
+        return asyncio.ensure_future(self.server.preview(from_json(Preview, params).request))
 
     def _info(self, _: str | int, __: Any) -> HostInfo:
         self._require_welcome()

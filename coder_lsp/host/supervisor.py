@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.host.address import Endpoint
     from coder_lsp.host.protocol import HostSettings, StatusChange
-    from coder_lsp.types import FimRequest, FimResult, TextSink
+    from coder_lsp.types import FimRequest, FimResult, PromptPreview, TextSink
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +177,13 @@ class HostSupervisor:
             self._client.warm(request)
         elif not self._stopped:
             self._to_warm = request
+
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        """What the model would be shown for a request; a host is started if need be.
+
+        :raises CoderLspError: as :meth:`complete`.
+        """
+        return await (await self._connected()).preview(request)
 
     async def info(self) -> dict[str, Any]:
         """Facts about the host, as :class:`~coder_lsp.host.protocol.HostInfo`; only state and model without one."""

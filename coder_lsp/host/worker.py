@@ -17,6 +17,7 @@ from coder_lsp.engine.base import GenerateRequest
 from coder_lsp.host.address import address_key
 from coder_lsp.host.places import Places
 from coder_lsp.host.saved import SavedPlaces
+from coder_lsp.host.speeds import Speed
 from coder_lsp.paths import cache_dir
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import bind
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken, Engine, Generation, LoadProgress
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.prompt.builder import Prompt
-    from coder_lsp.types import FimRequest, TextSink
+    from coder_lsp.types import FimRequest, PromptPreview, TextSink
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class ModelWorker:
         self._template = bind(engine, settings.template, engine.info.architecture)
         self._builder = PromptBuilder(engine, self._template, settings.prompt, engine.options.context_tokens)
         self._places = Places(engine, self._builder, settings.prompt, settings.idle, saved)
+        self._speed = Speed(Path(settings.model_path))
         self._hints: deque[tuple[int, ...]] = deque(maxlen=HINTS)
         self.model = settings.model_name
         self.engine = engine.name
@@ -74,6 +76,13 @@ class ModelWorker:
         """Somebody is about to ask at this place; :meth:`work` makes its prompt ready."""
         self._places.note(request)
 
+    def preview(self, request: FimRequest) -> PromptPreview:
+        """What the model would be shown for a request.
+
+        :raises ContextOverflow: the budgets do not fit the engine's context.
+        """
+        return self._builder.preview(request)
+
     def work(self, cancel: CancelToken) -> bool:
         """Do a piece of what can be done ahead; False if there is nothing to do."""
         return self._places.work(cancel)
@@ -89,6 +98,7 @@ class ModelWorker:
         asked = self._asked(request, prompt, sequence)
         generation = self._engine.generate(asked, on_text, cancel)
         self._places.evaluated(request.document, generation.sequence)
+        self._speed.note(generation.tokens.generated, generation.timings_ms.get("decode", 0.0))
         if generation.token_ids:
             self._hints.append(generation.token_ids)
         alternatives = self._alternatives(request, asked, generation, cancel)
@@ -110,6 +120,7 @@ class ModelWorker:
     def close(self) -> None:
         """Keep what is evaluated for the next session, and give the memory back."""
         self._places.save()
+        self._speed.save()
         self._engine.close()
 
     def _asked(self, request: FimRequest, prompt: Prompt, sequence: int | None) -> GenerateRequest:

@@ -56,12 +56,12 @@ class BlockWriter:
             self._blocks.move_to_end(key)
         return block
 
-    def text(self, block: ContextBlock) -> str:
-        """The block as text, control tokens spelled out: for people to look at."""
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens of a prompt as text, control tokens spelled out: for people to look at."""
         vocabulary = self._cache.vocabulary
         spelled = {token: control.spellings[0] for control, token in self._template.ids.items()}
         parts, plain = [], b""
-        for token in block.tokens:
+        for token in tokens:
             if token in spelled:
                 parts += [plain.decode("utf-8", "replace"), spelled[token]]
                 plain = b""
@@ -80,7 +80,10 @@ class BlockWriter:
         kept: list[tuple[int, int]] = []
         introduced: set[str] = set()
         left = budget - len(self._ids(request, ()))
+        cut_off: set[int] = set()
         for _, number, line in best_first:
+            if number in cut_off:
+                continue
             path = request.snippets[number].path
             cost = self._cache.count(texts[number][line] + "\n")
             if path not in introduced:
@@ -89,6 +92,9 @@ class BlockWriter:
                 left -= cost
                 introduced.add(path)
                 kept.append((number, line))
+            elif not request.snippets[number].line_scores:
+                # Where lines go from the end, a short one is not shown without the longer one before it.
+                cut_off.add(number)
         while kept:
             shown: dict[int, list[str]] = {}
             for number, line in sorted(kept):

@@ -20,7 +20,7 @@ from coder_lsp.prompt.anchor import Placement, holds, is_due, last_piece, place
 from coder_lsp.prompt.block import BlockWriter, ContextBlock, filled
 from coder_lsp.prompt.templates import BoundTemplate, Control, Piece, Slot
 from coder_lsp.prompt.tokens import TokenCache
-from coder_lsp.types import PromptKind
+from coder_lsp.types import PromptKind, PromptPreview
 
 if TYPE_CHECKING:
     from coder_lsp.config import PromptConfig
@@ -100,6 +100,20 @@ class PromptBuilder:
         config = replace(self._config, prefix_tokens=budget, suffix_tokens=int(budget * _SHORT_SUFFIX))
         placement = place(self._cache, config, request.prefix, self._suffix(request))
         return self._frame(request, placement, PromptKind.SHORT, ContextBlock())
+
+    def preview(self, request: FimRequest) -> PromptPreview:
+        """The full prompt for a request, made for people to look at.
+
+        :raises ContextOverflow: as :meth:`build`.
+        """
+        prompt = self.build(request)
+        return PromptPreview(
+            prompt=self._blocks.text(prompt.tokens) + prompt.forced.decode("utf-8", "replace"),
+            tokens=len(prompt.tokens),
+            context=self._blocks.text(prompt.block.tokens),
+            context_tokens=len(prompt.block.tokens),
+            snippets=prompt.block.snippets,
+        )
 
     def holds(self, request: FimRequest, frame: Frame) -> bool:
         """Whether the text that a frame shows is still there, so that it can serve this request.

@@ -1,7 +1,7 @@
-"""``workspace/executeCommand``: what a user can do about coder-lsp from the editor.
+"""``workspace/executeCommand``: what a user can do about coder-lsp from the editor; ``model_commands`` and
+``report_commands`` have the rest.
 
-Arguments come from keymaps and plugins, so a wrong one is refused with what would be right. A failure is the answer
-to the command (the editor shows it) and no message besides.
+A failure is the answer to the command (the editor shows it) and no message besides.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from coder_lsp.errors import CoderLspError
+from coder_lsp.server.arguments import one, refused, value_of
 from coder_lsp.server.convert import ACCEPTED
 from coder_lsp.server.feedback import Feedback
-from coder_lsp.server.status import in_one_line, index_figures
+from coder_lsp.server.status import index_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from coder_lsp.server.ports import Completions, Host, InstalledModels, Workspace
+    from coder_lsp.server.ports import Completions, Host, Workspace
     from coder_lsp.server.server import CoderLanguageServer
 
 logger = logging.getLogger(__name__)
 
-_REQUEST_FAILED = lsp.LSPErrorCodes.RequestFailed.value
 _INFO_SECONDS = 2.0
 
 DID_SHOW = "coder-lsp/didShow"
@@ -44,7 +42,6 @@ class Commands:
         server: CoderLanguageServer,
         completions: Completions,
         host: Host,
-        installed_models: InstalledModels,
         workspace: Workspace | None = None,
         *,
         feedback: Feedback | None = None,
@@ -52,14 +49,12 @@ class Commands:
         self._server = server
         self._completions = completions
         self._host = host
-        self._installed_models = installed_models
         self._workspace = workspace
         self._feedback = feedback or Feedback()
         for name, handler in {
             "coder-lsp.restart": self.restart,
             "coder-lsp.pause": self.pause,
             "coder-lsp.resume": self.resume,
-            "coder-lsp.chooseModel": self.choose_model,
             "coder-lsp.showLog": self.show_log,
             "coder-lsp.status": self.status,
             ACCEPTED: self.accepted,
@@ -76,30 +71,17 @@ class Commands:
             with status.quietly():
                 await self._host.restart()
         except CoderLspError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         status.fresh_start()
         return self._server.status.current()
 
     async def pause(self, *arguments: Any) -> dict[str, Any]:
         """No suggestions: everywhere, or in the language or document given."""
-        return self._pause(_one("scope", arguments), on=True)
+        return self._pause(one("scope", arguments), on=True)
 
     async def resume(self, *arguments: Any) -> dict[str, Any]:
         """Undo ``pause`` with the same argument."""
-        return self._pause(_one("scope", arguments), on=False)
-
-    async def choose_model(self, *arguments: Any) -> dict[str, Any]:
-        """Serve the model given; without one, say which there are."""
-        name = _one("model name", arguments)
-        settings = self._server.settings
-        try:
-            if name is not None:
-                await settings.choose(name)
-                self._server.start_host()
-            models = list(self._installed_models())
-        except CoderLspError as error:
-            raise _refused(error) from error
-        return {"models": models, "current": settings.config.model if settings.config else ""}
+        return self._pause(one("scope", arguments), on=False)
 
     async def show_log(self, *_: Any) -> dict[str, Any]:
         """Open the log file, where the client can; else say where it is."""
@@ -131,7 +113,7 @@ class Commands:
 
     async def accepted(self, *arguments: Any) -> None:
         """The client took a suggestion: its id, and how much of it if not all, in UTF-16 units from its beginning."""
-        identity, units = _one("suggestion id", arguments[:1]), arguments[1] if len(arguments) > 1 else None
+        identity, units = one("suggestion id", arguments[:1]), arguments[1] if len(arguments) > 1 else None
         if units is not None and (isinstance(units, bool) or not isinstance(units, int) or units < 0):
             raise JsonRpcInvalidParams("the accepted length must be a whole number of UTF-16 units, not negative")
         logger.info("accepted id=%s units=%s", identity, "all" if units is None else units)
@@ -162,21 +144,7 @@ class Commands:
             return False
 
 
-def _one(what: str, arguments: Sequence[Any]) -> str | None:
-    """The only argument, or None without one; also as ``null`` and as the empty text."""
-    if len(arguments) > 1:
-        raise JsonRpcInvalidParams(f"at most one argument is taken, the {what}; got {len(arguments)}")
-    argument = arguments[0] if arguments else None
-    if argument is not None and not isinstance(argument, str):
-        raise JsonRpcInvalidParams(f"the {what} must be text, not {type(argument).__name__}")
-    return argument or None
-
-
 def _identity(params: Any) -> str:
     """The ``id`` of a notification's parameters; empty if they have none, for a notification cannot be refused."""
-    identity = getattr(params, "id", None)
+    identity = value_of(params, "id")
     return identity if isinstance(identity, str) else ""
-
-
-def _refused(error: CoderLspError) -> JsonRpcException:
-    return JsonRpcException(in_one_line(str(error)), _REQUEST_FAILED)

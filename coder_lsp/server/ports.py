@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from coder_lsp.config import Config
     from coder_lsp.errors import ConfigError
-    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus, IndexStatus
+    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus, IndexStatus, PromptPreview
 
 
 class Completions(Protocol):
@@ -28,6 +28,12 @@ class Completions(Protocol):
 
     def pause(self, scope: str | None, on: bool, /) -> None:
         """Stop (``on``) or resume suggestions: everywhere (None), in a language (its id), in a document (its URI)."""
+
+    async def preview(self, request: CompletionRequest, /) -> PromptPreview | str:
+        """What the model is shown at a place, or the reason why it is shown nothing.
+
+        :raises CoderLspError: it cannot be asked.
+        """
 
     def opened(self, request: CompletionRequest, /) -> None:
         """A document was opened; its cursor is not known."""
@@ -110,7 +116,37 @@ class SettingsLoader(Protocol):
     def __call__(self, *, editor: Mapping[str, Any] | None, workspace_roots: Sequence[Path]) -> LoadedSettings: ...
 
 
-class InstalledModels(Protocol):
-    """Names of the models on this machine."""
+class Models(Protocol):
+    """The models on this machine and those that can be had."""
 
-    def __call__(self) -> Sequence[str]: ...
+    def installed(self) -> Sequence[str]:
+        """Names of the ones that are here."""
+        ...
+
+    def listed(self, served: str, /) -> Sequence[Mapping[str, Any]]:
+        """All that are known, the installed ones first, as ``coder-lsp models list --json`` has them, with
+        ``decode_tokens_per_s`` and ``speed_by`` (``measured``, ``estimated``, None). Reads files: for a thread.
+        """
+        ...
+
+    async def pull(
+        self, name: str, *, offline: bool, allow_unverified: bool, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> Mapping[str, Any]:
+        """Download a model; returns its row, with ``seconds``. Cancelling the awaiting task ends the download, and
+        the next one goes on from there.
+
+        :raises CoderLspError: it cannot be had; the message's hint says what to do.
+        """
+        ...
+
+
+class Statistics(Protocol):
+    """What became of suggestions (``stats``). Both read a database: for a thread."""
+
+    def figures(self, days: float | None, /) -> Mapping[str, Any]:
+        """``overall``, ``languages`` and ``days``, as ``coder-lsp stats --json`` has them."""
+        ...
+
+    def page(self, days: float | None, /) -> str:
+        """The same as an HTML page that needs nothing else."""
+        ...

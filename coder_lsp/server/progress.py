@@ -36,6 +36,7 @@ class WorkDone:
 
     def __init__(self, server: CoderLanguageServer) -> None:
         self._server = server
+        self._stops: dict[int | str, Callable[[], object]] = {}
         self.refused = False
 
     async def granted(self) -> str:
@@ -49,15 +50,28 @@ class WorkDone:
             return ""
         return token
 
-    def begin(self, token: str, title: str, percentage: int, message: str | None = None) -> None:
+    def begin(
+        self, token: str, title: str, percentage: int, message: str | None = None, *, cancellable: bool = False
+    ) -> None:
         """The title stays for the whole progress, so it must not name a step."""
-        begun = lsp.WorkDoneProgressBegin(title=title, percentage=percentage, message=message, cancellable=False)
+        begun = lsp.WorkDoneProgressBegin(title=title, percentage=percentage, message=message, cancellable=cancellable)
         self._send(token, begun)
 
-    def report(self, token: str, percentage: int, message: str | None = None) -> None:
-        self._send(token, lsp.WorkDoneProgressReport(percentage=percentage, message=message, cancellable=False))
+    def when_cancelled(self, token: str, stop: Callable[[], object]) -> None:
+        """Have ``stop`` called when the user stops what is shown under the token."""
+        self._stops[token] = stop
+
+    def cancelled(self, token: int | str) -> None:
+        """The user wants an end of what is shown under the token; what cannot be stopped goes on."""
+        stop = self._stops.pop(token, None)
+        if stop is not None:
+            stop()
+
+    def report(self, token: str, percentage: int, message: str | None = None, *, cancellable: bool = False) -> None:
+        self._send(token, lsp.WorkDoneProgressReport(percentage=percentage, message=message, cancellable=cancellable))
 
     def end(self, token: str, message: str) -> None:
+        self._stops.pop(token, None)
         self._send(token, lsp.WorkDoneProgressEnd(message=message))
 
     def _send(

@@ -9,6 +9,7 @@ is when the message arrives. Nothing of a message but method and id is logged.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 from dataclasses import dataclass, field
@@ -147,9 +148,19 @@ class CoderProtocol(LanguageServerProtocol):
         """End the session; pygls would leave the process here, with whatever is still to be sent."""
         self._server.end(0 if self._shutdown else 1)
 
+    @lsp_method(lsp.WORKSPACE_EXECUTE_COMMAND)
+    async def lsp_workspace__execute_command(self, params: lsp.ExecuteCommandParams) -> Any:  # type: ignore[override]
+        """In a task of its own, so that cancelling the request reaches the command, which it does not in pygls."""
+        command = self.fm.commands.get(params.command)
+        if command is None:
+            raise JsonRpcInvalidParams(f"there is no command {params.command!r}")
+        answer = command(*(params.arguments or ()))
+        return await answer if inspect.isawaitable(answer) else answer
+
     @lsp_method(lsp.WINDOW_WORK_DONE_PROGRESS_CANCEL)
     def lsp_work_done_progress_cancel(self, params: lsp.WorkDoneProgressCancelParams) -> None:
-        """Loading is shared with other windows; what the user sees of it is not what keeps it going."""
+        """Only what was shown as cancellable is: loading is shared with other windows, and goes on."""
+        self._server.work_done.cancelled(params.token)
 
     async def answered(self) -> None:
         """Wait for the answer to ``shutdown``, if it was asked for: ``exit`` or the end of the stream may be behind it

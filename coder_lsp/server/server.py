@@ -24,10 +24,12 @@ from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
 from coder_lsp.server.feedback import Feedback
 from coder_lsp.server.handlers import CompletionHandlers
+from coder_lsp.server.model_commands import ModelCommands
 from coder_lsp.server.parent import watch_process
 from coder_lsp.server.presence import DID_FOCUS, Presence
 from coder_lsp.server.progress import IndexingProgress, LoadingProgress, WorkDone
 from coder_lsp.server.protocol import CoderProtocol, is_parse_error
+from coder_lsp.server.report_commands import ReportCommands
 from coder_lsp.server.roots import WorkspaceRoots
 from coder_lsp.server.settings import SECTION, Settings
 from coder_lsp.server.status import StatusBoard
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from coder_lsp.server.ports import Completions, Host, InstalledModels, SettingsLoader, Workspace
+    from coder_lsp.server.ports import Completions, Host, Models, SettingsLoader, Statistics, Workspace
     from coder_lsp.server.roots import Location
     from coder_lsp.types import HostStatus, IndexStatus
 
@@ -66,9 +68,10 @@ class CoderLanguageServer(LanguageServer):
         completions: Completions,
         host: Host,
         load_settings: SettingsLoader,
-        installed_models: InstalledModels = tuple,
+        models: Models,
         workspace: Workspace | None = None,
         feedback: Feedback | None = None,
+        statistics: Statistics | None = None,
         log_file: Path | None = None,
     ) -> None:
         super().__init__(
@@ -86,9 +89,9 @@ class CoderLanguageServer(LanguageServer):
         self.notebooks = NotebookStore(self.documents)
         presence = Presence(self, completions)
         self.sync = TextSync(self.documents, self.notebooks, WorkspaceFeed(workspace, self.documents), presence)
-        shown = WorkDone(self)
-        loading = LoadingProgress(shown, self.spawn)
-        self.status = StatusBoard(self, loading, IndexingProgress(shown, self.spawn, lambda: self.roots.name))
+        self.work_done = WorkDone(self)
+        loading = LoadingProgress(self.work_done, self.spawn)
+        self.status = StatusBoard(self, loading, IndexingProgress(self.work_done, self.spawn, lambda: self.roots.name))
         self.settings = Settings(self, completions, host, load_settings, workspace)
         self.completion_handlers = CompletionHandlers(self, completions)
         self._host = host
@@ -100,7 +103,9 @@ class CoderLanguageServer(LanguageServer):
         self._begun = False
         self._closing: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
-        Commands(self, completions, host, installed_models, workspace, feedback=self.feedback)
+        Commands(self, completions, host, workspace, feedback=self.feedback)
+        self._model_commands = ModelCommands(self, models)
+        ReportCommands(self, completions, statistics)
         self._handle(lsp.INITIALIZE, self._on_initialize)
         self._handle(lsp.INITIALIZED, self._on_initialized)
         self._handle(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, self._on_configuration)
@@ -187,6 +192,7 @@ class CoderLanguageServer(LanguageServer):
         stops = [
             self._stopped("the host", self._host.stop()),
             self._stopped("the statistics", self.feedback.close()),
+            self._stopped("pulling", self._model_commands.close()),
         ]
         if self._workspace is not None:
             stops.append(self._stopped("the workspace", self._workspace.stop()))

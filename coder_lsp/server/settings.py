@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 SECTION = "coder-lsp"
 
+_OF_THE_CLIENT = frozenset({"server", "trace", "ui"})
+"""Keys of the section that are the plugin's own: where it finds this server, how it shows things."""
+
 _PULL_SECONDS = 5.0
 """A client that does not answer must not keep requests waiting; they are held back until settings are known."""
 
@@ -133,6 +136,7 @@ class Settings:
     def _take(self, config: Config) -> None:
         self.config = config
         self._completions.configure(config)
+        self._server.status.set_offline(on=config.offline)
         self._server.feedback.configure(config)
         if self._workspace is not None:
             self._workspace.configure(config)
@@ -162,4 +166,6 @@ def _section(given: Any) -> Mapping[str, Any] | None:
     if not isinstance(given, dict):
         return None
     inner = given.get(SECTION, given)
-    return inner if isinstance(inner, dict) else None
+    if not isinstance(inner, dict):
+        return None
+    return {key: value for key, value in inner.items() if key not in _OF_THE_CLIENT}

@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 STATUS = "coder-lsp/status"
 """Notification to the client: ``state`` (a :class:`HostState`, or ``paused``), ``model``, ``engine``, ``message``,
-``progress`` (0.0 to 1.0 while loading, else null), and ``index``: its ``state`` (an :class:`IndexState`), the ``files``
-that can be searched and the ``pending`` ones that are still to be read.
+``progress`` (0.0 to 1.0 while loading, else null), ``offline`` (nothing may be downloaded), and ``index``: its
+``state`` (an :class:`IndexState`), the ``files`` that can be searched and the ``pending`` ones that are still to be
+read.
 """
 PAUSED = "paused"
 
@@ -50,6 +51,7 @@ class StatusBoard:
         self._told = False
         self._open = False
         self._sent: dict[str, Any] | None = None
+        self.offline = False
         self.paused: set[str | None] = set()
         """Scopes without suggestions; None is everywhere."""
 
@@ -109,6 +111,10 @@ class StatusBoard:
         finally:
             self._told = told
 
+    def set_offline(self, *, on: bool) -> None:
+        self.offline = on
+        self.publish()
+
     def set_paused(self, scope: str | None, *, on: bool) -> None:
         if on:
             self.paused.add(scope)
@@ -131,6 +137,7 @@ class StatusBoard:
             "engine": host.engine,
             "message": message,
             "progress": host.progress,
+            "offline": self.offline,
             "index": index_figures(self._index),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,20 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Day:
+    """One day of the user's calendar (``date`` as 2026-11-22) on which something was shown."""
+
+    date: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
 class Summary:
-    """``languages`` by their ids, the most shown first."""
+    """``languages`` by their ids, the most shown first; ``days`` in order, those without suggestions left out."""
 
     overall: Figures
     languages: dict[str, Figures]
+    days: tuple[Day, ...] = ()
 
 
 def summarise(rows: Sequence[Shown]) -> Summary:
@@ -45,7 +55,14 @@ def summarise(rows: Sequence[Shown]) -> Summary:
     for row in rows:
         by_language.setdefault(row.language, []).append(row)
     ordered = sorted(by_language.items(), key=lambda item: (-len(item[1]), item[0]))
-    return Summary(figures(rows), {language: figures(of_it) for language, of_it in ordered})
+    by_day: dict[str, list[Shown]] = {}
+    for row in rows:
+        by_day.setdefault(time.strftime("%Y-%m-%d", time.localtime(row.at)), []).append(row)
+    return Summary(
+        figures(rows),
+        {language: figures(of_it) for language, of_it in ordered},
+        tuple(Day(date, figures(of_it)) for date, of_it in sorted(by_day.items())),
+    )
 
 
 def figures(rows: Sequence[Shown]) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from coder_lsp.types import FimRequest, FimResult, FinishReason, PromptKind, TextSink
+from coder_lsp.types import FimRequest, FimResult, FinishReason, PromptKind, PromptPreview, TextSink
 
 PATIENCE_S = 10.0
 """A test that waits longer than this for something has failed."""
@@ -49,6 +49,9 @@ class ScriptedBackend:
 
     async def warm(self, request: FimRequest) -> None:
         self.warmed.append(request)
+
+    async def preview(self, request: FimRequest) -> PromptPreview:
+        return PromptPreview(request.prefix, len(request.prefix), snippets=request.snippets)
 
 
 @dataclass(eq=False)

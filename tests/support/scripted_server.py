@@ -19,12 +19,20 @@ import click
 
 from coder_lsp.cli.serve import serve_with
 from coder_lsp.config import CompletionConfig, Config
-from coder_lsp.errors import CoderLspError, ConfigError, HostCrashed, HostUnavailable, ModelNotInstalled
+from coder_lsp.errors import CoderLspError, ConfigError, HostCrashed, HostUnavailable, ModelNotFound, ModelNotInstalled
 from coder_lsp.server.server import CoderLanguageServer
-from coder_lsp.types import CompletionOutcome, CompletionRequest, HostState, HostStatus, Suggestion
+from coder_lsp.types import (
+    CompletionOutcome,
+    CompletionRequest,
+    HostState,
+    HostStatus,
+    PromptPreview,
+    Snippet,
+    Suggestion,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from coder_lsp.server.feedback import Feedback
     from coder_lsp.server.ports import Workspace
@@ -94,6 +102,13 @@ class ScriptedCompletions:
     def configure(self, config: Config, /) -> None:
         self.event("configured", model=config.model, disabled=list(config.completion.disabled_languages))
 
+    async def preview(self, request: CompletionRequest, /) -> PromptPreview | str:
+        self._fail(self.script.get("fail"))
+        if "refuse" in self.script:
+            return str(self.script["refuse"])
+        shown = (Snippet("other.py", "x = 1\n", 3, 4, "symbol", 1.23456),)
+        return PromptPreview(request.text[: request.cursor] + "|", 5, "# other.py\nx = 1\n", 4, shown)
+
     def pause(self, scope: str | None, on: bool, /) -> None:
         self.event("paused", scope=scope, on=on)
 
@@ -118,6 +133,61 @@ class ScriptedCompletions:
             raise HostCrashed("the host went away")
         if how == "bug":
             raise ValueError("def secret_source(): ...")
+
+
+class ScriptedModels:
+    """``pulled`` takes two steps; ``endless`` none until it is stopped; ``unknown`` is refused."""
+
+    event: Any = None
+
+    def installed(self) -> Sequence[str]:
+        return ["scripted", "other"]
+
+    def listed(self, served: str, /) -> Sequence[Mapping[str, Any]]:
+        return [self._row("scripted", served), {**self._row("pulled", served), "installed": False}]
+
+    async def pull(
+        self, name: str, *, offline: bool, allow_unverified: bool, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> Mapping[str, Any]:
+        self.event("pull", model=name, offline=offline, unverified=allow_unverified)
+        if name == "unknown":
+            raise ModelNotFound("no model is called unknown", hint="coder-lsp models list")
+        on_event({"event": "begin", "activity": "downloading", "done": 0, "total": 200})
+        try:
+            if name == "endless":
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.event("pull stopped", model=name)
+            raise
+        on_event({"event": "progress", "done": 100, "total": 200})
+        return {**self._row(name, ""), "seconds": 1.5}
+
+    @staticmethod
+    def _row(name: str, served: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "parameters": "0.5B",
+            "bytes": 200,
+            "licence": "Apache-2.0",
+            "template": "qwen",
+            "installed": True,
+            "verified": True,
+            "sha256": "ab",
+            "default": name == served,
+            "min_memory_gb": 2.0,
+            "note": "",
+            "fault": "",
+            "decode_tokens_per_s": 40.0,
+            "speed_by": "measured",
+        }
+
+
+class ScriptedStatistics:
+    def figures(self, days: float | None, /) -> Mapping[str, Any]:
+        return {"overall": {"saved_characters": 12, "days": days}, "languages": {}, "days": ()}
+
+    def page(self, days: float | None, /) -> str:
+        return f"<html>{days}</html>"
 
 
 class ScriptedHost:
@@ -155,12 +225,13 @@ class ScriptedHost:
 
 
 def build(workspace: Workspace | None = None, feedback: Feedback | None = None) -> CoderLanguageServer:
-    completions, host = ScriptedCompletions(), ScriptedHost()
+    completions, host, models = ScriptedCompletions(), ScriptedHost(), ScriptedModels()
     server = CoderLanguageServer(
         completions=completions,
         host=host,
         load_settings=load_settings,
-        installed_models=lambda: ["scripted", "other"],
+        models=models,
+        statistics=ScriptedStatistics(),
         workspace=workspace,
         feedback=feedback,
     )
@@ -168,7 +239,7 @@ def build(workspace: Workspace | None = None, feedback: Feedback | None = None) 
     def event(name: str, **details: Any) -> None:
         server.protocol.notify("test/event", {"event": name, **details})
 
-    completions.event = host.event = event
+    completions.event = host.event = models.event = event
 
     @server.feature("test/script")
     def script(params: Any) -> None:

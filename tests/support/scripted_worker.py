@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from coder_lsp import errors
-from coder_lsp.types import FimResult, FinishReason, TokenCounts
+from coder_lsp.types import FimResult, FinishReason, PromptPreview, TokenCounts
 
 _LOOK_SECONDS = 0.002
 """How often an engine looks at its cancel flag: this one as often as a fast one."""
@@ -48,6 +48,9 @@ class ScriptedWorker:
     def warm(self, request):
         """See ``work``."""
         self.warmed = json.loads(request.prefix)
+
+    def preview(self, request):
+        return PromptPreview(request.prefix, len(request.prefix))
 
     def work(self, cancel):
         """One piece of work for each place it was told of: as long as the script says, or until it is cancelled."""

@@ -61,10 +61,22 @@ def test_the_report_by_language_and_overall():
 @pytest.mark.usefixtures("some")
 def test_the_report_as_json_of_the_last_days():
     figures = as_json("--days", "2")
-    assert figures["days"] == 2
+    assert figures["last_days"] == 2
+    assert [day["figures"]["shown"] for day in figures["days"]] == [3]
     assert figures["overall"]["shown"] == 3
     assert figures["overall"]["acceptance"] == 0.5
     assert list(figures["languages"]) == ["python"]
+
+
+@pytest.mark.usefixtures("some")
+def test_a_page_is_written_beside_the_report(tmp_path):
+    result = run("--html", str(tmp_path / "page.html"))
+    assert "written to" in result.stderr
+    assert "1,234" in result.stdout
+    text = (tmp_path / "page.html").read_text()
+    assert "<b>1,234</b>characters saved" in text
+    with pytest.raises(CoderLspError, match=re.escape("cannot write /proc/nowhere.html")):
+        run("--html", "/proc/nowhere.html")
 
 
 def test_without_a_history_it_says_so_and_makes_none():
@@ -101,7 +113,13 @@ def test_a_damaged_history_is_set_aside_with_a_word():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--days", "2", "--forget"), ("--forget", "train-filter"), ("--json", "train-filter")]
+    "arguments",
+    [
+        ("--days", "2", "--forget"),
+        ("--forget", "train-filter"),
+        ("--json", "train-filter"),
+        ("--html", "x", "--forget"),
+    ],
 )
 def test_options_that_do_not_go_together(arguments):
     with pytest.raises(InputError):

@@ -64,6 +64,20 @@ async def test_text_streams_before_the_end(front, gate):
     assert sink.pieces == ["a", "b"]
 
 
+async def test_a_preview_is_made_by_the_model_and_waits_for_what_it_is_doing(front, gate):
+    """It comes behind the answer that is being written, and is no request that supersedes it."""
+    window, sink, go = front(), Sink(), gate()
+    asking = asyncio.create_task(window.say(sink, say=["a"], wait=go.path))
+    await sink.got(1)
+    looking = asyncio.create_task(window.supervisor.preview(request(say=["b"])))
+    await asyncio.sleep(0)
+    assert not looking.done()
+    go.open()
+    shown = await looking
+    assert (await asking).text == "a"
+    assert (shown.prompt, shown.tokens) == ('{"say": ["b"]}', 14)
+
+
 async def test_enough_ends_the_generation(front):
     """ENOUGH, and exactly the text that the reader was given."""
     result = await front().say(Sink(enough_after=2), say=["a", "b", "c"], hold=True)

@@ -12,7 +12,7 @@ from coder_lsp.engine.scripted import ScriptedEngine
 from coder_lsp.errors import ContextOverflow
 from coder_lsp.host.protocol import HostSettings
 from coder_lsp.host.worker import ModelWorker
-from coder_lsp.types import FimRequest, FinishReason
+from coder_lsp.types import FimRequest, FinishReason, Snippet
 
 SETTINGS = HostSettings(model_path="/m.gguf", model_name="scripted-model")
 REQUEST = FimRequest("file:///a.py", "one\ntwo\nthree\nfour\nretu", "\nafter\n", max_tokens=16)
@@ -95,3 +95,17 @@ def test_a_context_too_small_for_the_budgets_is_told():
 def test_a_model_without_fim_tokens_says_what_it_cannot_do():
     it, _ = worker("x", special_tokens=("<|endoftext|>",))
     assert "left to right" in it.warning
+
+
+def test_a_preview_is_the_prompt_with_its_block_and_evaluates_nothing():
+    snippet = Snippet("other.py", "def helper():\n", 0, 1, "symbol", 2.0)
+    it, engine = worker("x")
+    shown = it.preview(replace(REQUEST, snippets=(snippet,)))
+    assert engine.requests == []
+    assert shown.context.startswith("<|repo_name|>")
+    assert "<|file_sep|>other.py\ndef helper():\n" in shown.context
+    assert shown.prompt.startswith(shown.context + "<|fim_prefix|>")
+    assert "<|fim_suffix|>" in shown.prompt
+    assert shown.prompt.endswith("four\nretu"), "what is owed before anything new is a part of it"
+    assert [each.path for each in shown.snippets] == ["other.py"]
+    assert 0 < shown.context_tokens < shown.tokens

@@ -79,7 +79,15 @@ def test_the_text_for_people_spells_control_tokens_out():
     vocabulary = WordVocabulary(QWEN)
     made = writer(vocabulary)
     block = made.write(replace(REQUEST, snippets=(A,)), 512)
-    assert made.text(block) == vocabulary.show(block.tokens)
+    assert made.text(block.tokens) == vocabulary.show(block.tokens)
+
+
+def test_a_short_line_is_not_shown_without_the_longer_one_before_it():
+    text = Snippet("a.py", "one two three four five six\nx\n", 0, 2, "similar", 1.0)
+    whole, _ = write([text], 512)
+    assert whole.snippets == (text,)
+    short, shown = write([text], len(whole.tokens) - 4)
+    assert short.snippets == (), shown
 
 
 @pytest.mark.parametrize("template", [template.name for template in TEMPLATES])

@@ -55,9 +55,33 @@ async def test_every_change_of_the_host_is_notified_once() -> None:
         states = client.all("coder-lsp/status")
         off = {"state": "off", "files": 0, "pending": 0}
         assert states == [
-            {"state": "stopped", "model": "", "engine": "", "message": "", "progress": None, "index": off},
-            {"state": "loading", "model": "m", "engine": "", "message": "", "progress": 0.5, "index": off},
-            {"state": "ready", "model": "m", "engine": "llama", "message": "", "progress": None, "index": off},
+            {
+                "state": "stopped",
+                "model": "",
+                "engine": "",
+                "message": "",
+                "progress": None,
+                "offline": False,
+                "index": off,
+            },
+            {
+                "state": "loading",
+                "model": "m",
+                "engine": "",
+                "message": "",
+                "progress": 0.5,
+                "offline": False,
+                "index": off,
+            },
+            {
+                "state": "ready",
+                "model": "m",
+                "engine": "llama",
+                "message": "",
+                "progress": None,
+                "offline": False,
+                "index": off,
+            },
         ]
 
 

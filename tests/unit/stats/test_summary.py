@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from support.histories import row
+import time
+
+from support.histories import AT, row
 
 from coder_lsp.stats.events import Fate
 from coder_lsp.stats.summary import figures, summarise
@@ -31,3 +33,10 @@ def test_nothing_shown_has_no_rates():
     nothing = figures([])
     assert (nothing.shown, nothing.acceptance, nothing.latency_p50_ms) == (0, None, None)
     assert figures([row(1, Fate.IGNORED)]).acceptance is None
+
+
+def test_days_are_those_of_the_users_calendar_in_order():
+    rows = [row(1, at=AT), row(2, Fate.REJECTED, at=AT - 86_400), row(3, at=AT - 86_400)]
+    before, today = summarise(rows).days
+    assert before.date < today.date == time.strftime("%Y-%m-%d", time.localtime(AT))
+    assert (before.figures.shown, before.figures.rejected, today.figures.shown) == (2, 1, 1)
