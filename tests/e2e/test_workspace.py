@@ -81,3 +81,29 @@ async def test_indexing_is_shown_and_the_front_answers_meanwhile(real_home, tmp_
         assert any((value.get("message") or "").startswith("1,500 files in ") for value in editor.progress)
         # A bound for a busy machine; `coder-lsp bench retrieval` has the figure.
         assert sorted(took)[len(took) * 95 // 100] < 0.1
+
+
+async def test_the_user_can_see_what_the_model_sees_and_how_quick_it_is(real_home, tmp_path):
+    (tmp_path / "shapes.py").write_text(BEFORE)
+    async with session(tmp_path) as editor:
+        await editor.indexed()
+        editor.open("use.py", USE)
+        assert (await suggested(editor)).startswith("inflate_sides(")
+        place = {"uri": editor.uri("use.py"), "position": {"line": USE.count("\n"), "character": len("    return r.")}}
+        shown = await command(editor, "context", place)
+        assert "def inflate_sides" in shown["text"]
+        assert shown["text"] in shown["prompt"]
+        assert shown["prompt"].rstrip().endswith("return r.")
+        assert 0 < shown["tokens"] <= shown["budget"]
+        assert shown["tokens"] < shown["promptTokens"]
+        assert {snippet["path"] for snippet in shown["snippets"]} == {"shapes.py"}
+
+        models = (await command(editor, "models"))["models"]
+        assert [model["name"] for model in models if model["current"]] == ["qwen2.5-coder-0.5b-instruct"]
+        assert models[0]["installed"]
+        assert any(not model["installed"] for model in models)
+
+
+async def command(editor, name, *arguments):
+    params = lsp.ExecuteCommandParams(f"coder-lsp.{name}", list(arguments))
+    return await editor.client.workspace_execute_command_async(params)
