@@ -200,6 +200,8 @@ class CompletionRequest:
     max_tokens: int | None = None
     patient: bool = False
     """Rather late than out of a short prompt: for who asks once, as a command does."""
+    alternatives: bool = True
+    """Whether more than the best suggestion can be shown, if it was asked for by hand."""
 
 
 class ContextSource(Protocol):

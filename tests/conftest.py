@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from coder_lsp.config import DEFAULT_MODEL
+from coder_lsp.paths import models_dir
+
+PULLED = models_dir() / DEFAULT_MODEL
+"""Where scripts/test pulled the model to; read before any fixture gives a test a home of its own."""
 TIERS = ("unit", "native", "e2e", "editors", "gpu")
 
 
@@ -24,3 +33,18 @@ def coder_lsp_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("CODER_LSP_HOME", str(home))
     monkeypatch.delenv("CODER_LSP_OFFLINE", raising=False)
     return home
+
+
+@pytest.fixture
+def real_home(coder_lsp_home: Path) -> Iterator[Path]:
+    """A home in which the default model is installed (linked, never written to). Its hosts end with the test."""
+    if not (PULLED / "model.json").exists():
+        message = f"{DEFAULT_MODEL} is not installed: run `coder-lsp models pull {DEFAULT_MODEL}`"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    models = coder_lsp_home / "data" / "models"
+    models.mkdir(parents=True)
+    (models / DEFAULT_MODEL).symlink_to(PULLED)
+    yield coder_lsp_home
+    subprocess.run([sys.executable, "-m", "coder_lsp", "host", "--stop"], check=False, timeout=60, capture_output=True)

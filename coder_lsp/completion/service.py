@@ -197,7 +197,7 @@ class CompletionService:
         if not invoked:
             self._pace.key(now)
         self._generations.release(gap if completion.reuse else None)
-        job = Job(gap, now, invoked, completion.alternatives if invoked else 1)
+        job = Job(gap, now, invoked, completion.alternatives if invoked and request.alternatives else 1)
         if completion.reuse:
             asked_shape = self._shape(gap).shape if invoked else None
             readable = [each for each in self._generations.matching(gap) if job.may_read(*each, asked_shape)]

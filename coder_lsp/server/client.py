@@ -63,8 +63,12 @@ def kept_capabilities(raw: Any, kept: dict[str, Any] = KEPT) -> dict[str, Any]:
     """
     if not isinstance(raw, dict):
         return {}
-    return {
+    found = {
         key: kept_capabilities(value, kept[key]) if isinstance(kept[key], dict) and isinstance(value, dict) else value
         for key, value in raw.items()
         if key in kept
     }
+    # How lsp-mode 10 announces it: without anything to say of it.
+    if found.get("inlineCompletion", ...) is None:
+        found["inlineCompletion"] = {}
+    return found

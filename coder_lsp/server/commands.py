@@ -112,7 +112,7 @@ class Commands:
         }
 
     async def accepted(self, *arguments: Any) -> None:
-        """The client took a suggestion: its id, and how much of it if not all, in UTF-16 units from its beginning."""
+        """The client took a suggestion: its id, and how much of it if not all, in UTF-16 units from the cursor."""
         identity, units = one("suggestion id", arguments[:1]), arguments[1] if len(arguments) > 1 else None
         if units is not None and (isinstance(units, bool) or not isinstance(units, int) or units < 0):
             raise JsonRpcInvalidParams("the accepted length must be a whole number of UTF-16 units, not negative")

@@ -51,6 +51,8 @@ class Place:
     trigger: Trigger = Trigger.AUTOMATIC
     selected: Selected | None = None
     preceding: str = ""
+    alternatives: bool = True
+    """Whether the client can show more than one suggestion."""
 
 
 def edits(changes: Iterable[lsp.TextDocumentContentChangeEvent]) -> list[Edit]:
@@ -94,7 +96,9 @@ def completion_place(
     kind = params.context.trigger_kind if params.context else lsp.CompletionTriggerKind.Invoked
     # The protocol calls both typing an identifier and asking by hand "invoked"; only a word before the cursor tells.
     by_hand = kind == lsp.CompletionTriggerKind.Invoked and _word_start(document, cursor) == cursor
-    return Place(document, cursor, encoding, Trigger.INVOKED if by_hand else Trigger.AUTOMATIC, None, preceding)
+    trigger = Trigger.INVOKED if by_hand else Trigger.AUTOMATIC
+    # One entry is shown; writing others that are not would keep the user waiting.
+    return Place(document, cursor, encoding, trigger, None, preceding, alternatives=False)
 
 
 def completion_request(place: Place, location: Location) -> CompletionRequest:
@@ -118,6 +122,7 @@ def completion_request(place: Place, location: Location) -> CompletionRequest:
         version=version,
         trigger=place.trigger,
         preceding=place.preceding,
+        alternatives=place.alternatives,
     )
 
 
@@ -160,7 +165,9 @@ def completion_items(place: Place, suggestions: Sequence[Suggestion], identity: 
     return [
         lsp.CompletionItem(
             label=label,
-            kind=lsp.CompletionItemKind.Snippet,
+            # Not a snippet, though it is one in everyday words: Helix 25 then takes its text for a template, whatever
+            # the format says, and indents all lines once more.
+            kind=lsp.CompletionItemKind.Text,
             detail="coder-lsp",
             documentation=lsp.MarkupContent(lsp.MarkupKind.Markdown, _fenced(text, document.language)),
             filter_text=first_line if first_line.startswith(typed) else typed,

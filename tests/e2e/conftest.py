@@ -9,26 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coder_lsp.config import DEFAULT_MODEL
-from coder_lsp.paths import HOME_VARIABLE, models_dir
-
-# Read before any fixture gives the test a home of its own: where scripts/test pulled the model to.
-PULLED = models_dir() / DEFAULT_MODEL
-
-
-@pytest.fixture
-def real_home(coder_lsp_home: Path):
-    """A home in which the default model is installed (linked, never written to). Its hosts end with the test."""
-    if not (PULLED / "model.json").exists():
-        message = f"{DEFAULT_MODEL} is not installed: run `coder-lsp models pull {DEFAULT_MODEL}`"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    models = coder_lsp_home / "data" / "models"
-    models.mkdir(parents=True)
-    (models / DEFAULT_MODEL).symlink_to(PULLED)
-    yield coder_lsp_home
-    subprocess.run([sys.executable, "-m", "coder_lsp", "host", "--stop"], check=False, timeout=60, capture_output=True)
+from coder_lsp.paths import HOME_VARIABLE
 
 
 @pytest.fixture

@@ -299,8 +299,15 @@ class TestCompletionList:
             assert item["insertText"] == "path.join(a,\n    b)"
             assert item["insertTextMode"] == 1
             assert item["insertTextFormat"] == 1
+            assert item["kind"] == 1, "Text: Helix takes the text of a Snippet for a template"
             assert item["documentation"] == {"kind": "markdown", "value": "```python\npath.join(a,\n    b)\n```"}
             assert item["command"]["command"] == "coder-lsp.accepted"
+
+    async def test_nothing_is_written_that_the_list_does_not_show(self) -> None:
+        async with session("x = ", script={"suggestions": [{"text": "1"}]}, capabilities={}) as client:
+            await client.request("textDocument/completion", {**at(0, 4), "context": {"triggerKind": 1}})
+            [request] = await client.request("test/requests")
+            assert (request["trigger"], request["alternatives"]) == ("invoked", False)
 
     async def test_a_long_first_line_is_shortened_in_the_label_only(self) -> None:
         script = {"suggestions": [{"text": "a" * 100}]}

@@ -124,6 +124,14 @@ async def test_a_client_that_announces_more_than_we_know_is_served() -> None:
         assert answer["capabilities"]["positionEncoding"] == "utf-8"
 
 
+@pytest.mark.parametrize("announced", [None, {}, {"dynamicRegistration": False}])
+async def test_ghost_text_is_announced_to_a_client_that_knows_it_however_it_says_so(announced) -> None:
+    """lsp-mode 10 sends null, and was taken for a client without ghost text."""
+    async with server_process(*scripted()) as client:
+        answer = await client.initialize({"textDocument": {"inlineCompletion": announced}})
+        assert "inlineCompletionProvider" in answer["capabilities"]
+
+
 async def test_what_is_printed_by_mistake_does_not_reach_the_protocol(tmp_path: Path) -> None:
     log = tmp_path / "stderr"
     async with server_process(*scripted(), log=log) as client:
