@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coder_lsp.config import Config
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.server.server import CoderLanguageServer
+    from coder_lsp.stats.recorder import Recorder
     from coder_lsp.stats.summary import Summary
     from coder_lsp.types import HostStatus, IndexStatus
 
@@ -145,7 +146,12 @@ class EditorModels:
 
 
 class EditorStatistics:
-    """Keeps :class:`coder_lsp.server.ports.Statistics`."""
+    """Keeps :class:`coder_lsp.server.ports.Statistics`. What ``recorder`` has gathered is written first: who looks
+    right after taking a suggestion wants to see it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     def figures(self, days: float | None) -> Mapping[str, Any]:
         from dataclasses import asdict
@@ -163,6 +169,7 @@ class EditorStatistics:
         from coder_lsp.stats.store import History
         from coder_lsp.stats.summary import summarise
 
+        self._recorder.flush()
         with closing(History()) as history:
             return summarise(history.read(days=days))
 
@@ -199,7 +206,7 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
 
     host = SelectedHost(host_settings, report)
     workspace = WorkspaceSession(on_status=report_index, on_notice=notice)
-    acceptance = RecentAcceptance()
+    acceptance, recorder = RecentAcceptance(), Recorder(History())
     completions = CompletionService(host, Config(), workspace, filter_of=filter_of, acceptance=acceptance)
     server = CoderLanguageServer(
         completions=completions,
@@ -207,7 +214,7 @@ def build_server(*, model: str | None = None, offline: bool | None = None) -> Co
         load_settings=loader,
         models=EditorModels(),
         workspace=workspace,
-        feedback=Feedback(Recorder(History()), acceptance.settled),
-        statistics=EditorStatistics(),
+        feedback=Feedback(recorder, acceptance.settled),
+        statistics=EditorStatistics(recorder),
     )
     return server

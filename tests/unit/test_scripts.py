@@ -55,7 +55,18 @@ def set_up(checkout, tools, *arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", "scripts/test", "scripts/docs", ".ci/run"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "scripts/setup",
+        "scripts/demo",
+        "scripts/test",
+        "scripts/docs",
+        "scripts/setup-nvim",
+        "scripts/setup-vscode",
+        ".ci/run",
+    ],
+)
 def test_scripts_can_be_run(script):
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(("bash", "-n", str(ROOT / script)), check=True)

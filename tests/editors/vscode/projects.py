@@ -1,0 +1,64 @@
+"""The project that the tests edit: a small shop, plausible enough to be looked at in a screenshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PRICES = '''"""Prices in cents, with and without tax."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Price:
+    cents: int
+    currency: str = "EUR"
+
+    def with_tax(self, rate: float) -> "Price":
+        """The price a customer pays."""
+        return Price(round(self.cents * (1 + rate)), self.currency)
+
+    def times(self, count: int) -> "Price":
+        return Price(self.cents * count, self.currency)
+'''
+
+CART = '''"""What a customer is about to buy."""
+
+from prices import Price
+
+
+class Cart:
+    def __init__(self) -> None:
+        self.items: list[tuple[str, Price, int]] = []
+
+    def add(self, name: str, price: Price, count: int = 1) -> None:
+        self.items.append((name, price, count))
+
+    def total(self) -> Price:
+        """The sum over all items, without tax."""
+        return Price(sum(price.times(count).cents for _, price, count in self.items))
+
+'''
+
+ADD = 'def add(a, b):\n    """Return the sum of a and b."""\n    return a \n\n\nprint(add(1, 2))\n'
+"""Asked behind ``return a ``, the default model says ``+ b``."""
+
+QUEUE = '''class Queue:
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        self.items.append(item)
+
+    def pop(self):
+        """Remove and return the oldest item; raise IndexError if the queue is empty."""
+
+'''
+"""At the end the model writes a body."""
+
+
+def write_shop(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prices.py").write_text(PRICES, encoding="utf-8")
+    (folder / "cart.py").write_text(CART, encoding="utf-8")
+    return folder
