@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import coder_lsp
 from coder_lsp.bench import bm25, busy_front, indexing
 from coder_lsp.bench.bm25 import Bm25Options
-from coder_lsp.bench.goals import GOALS
 from coder_lsp.bench.retrieval import RetrievalOptions, measure_retrieval
+from coder_lsp.bench.retrieval_report import GOALS
 from coder_lsp.bench.workspaces import default_folders, synthetic_files, write_workspace
 from coder_lsp.cli.bench import bench
 from coder_lsp.errors import CoderLspError, InputError
@@ -57,7 +57,7 @@ def test_every_figure_is_there(temporary, coder_lsp_home):
     assert size["bm25"]["peer"]["same_top"] == size["bm25"]["peer"]["queries"] == 4
     judged = {goal["figure"] for goal in size["goals"]}
     # So small a workspace may be indexed before the first request that counts.
-    assert {goal.figure for goal in GOALS} - judged <= {"front.indexing.request_ms.p95"}
+    assert {sized.goal.figure for sized in GOALS} - judged <= {"front.indexing.request_ms.p95"}
     assert all(note.startswith("60 files: ") for note in notes)
     assert list(temporary.iterdir()) == []
     assert not (coder_lsp_home / "cache").exists()

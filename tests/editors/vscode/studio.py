@@ -37,6 +37,8 @@ SETTINGS = {
     "telemetry.telemetryLevel": "off",
     "update.mode": "none",
     "workbench.colorTheme": "Default Dark Modern",
+    # Or a screenshot shows a list that is half there.
+    "workbench.reduceMotion": "on",
     # The prompt of a place is always the same then.
     "files.autoSave": "off",
 }
