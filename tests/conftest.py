@@ -35,16 +35,22 @@ def coder_lsp_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     return home
 
 
-@pytest.fixture
-def real_home(coder_lsp_home: Path) -> Iterator[Path]:
-    """A home in which the default model is installed (linked, never written to). Its hosts end with the test."""
+@pytest.fixture(scope="session")
+def pulled_model() -> Path:
+    """The folder of the default model, as ``scripts/test`` pulled it."""
     if not (PULLED / "model.json").exists():
         message = f"{DEFAULT_MODEL} is not installed: run `coder-lsp models pull {DEFAULT_MODEL}`"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+    return PULLED
+
+
+@pytest.fixture
+def real_home(coder_lsp_home: Path, pulled_model: Path) -> Iterator[Path]:
+    """A home in which the default model is installed (linked, never written to). Its hosts end with the test."""
     models = coder_lsp_home / "data" / "models"
     models.mkdir(parents=True)
-    (models / DEFAULT_MODEL).symlink_to(PULLED)
+    (models / DEFAULT_MODEL).symlink_to(pulled_model)
     yield coder_lsp_home
     subprocess.run([sys.executable, "-m", "coder_lsp", "host", "--stop"], check=False, timeout=60, capture_output=True)

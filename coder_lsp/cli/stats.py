@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from coder_lsp.stats.store import History
-    from coder_lsp.stats.summary import Figures, Summary
+    from coder_lsp.stats.summary import Summary
     from coder_lsp.stats.train import Policy, Training
 
 
@@ -126,34 +126,20 @@ def _write_page(path: Path, text: str) -> None:
 
 
 def _table(summary: Summary) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("LANGUAGE", "SHOWN", "ACCEPTED", "OF THOSE READ", "SAVED", "P50", "P95")]
-    rows += [_cells(language, figures) for language, figures in summary.languages.items()]
-    rows.append(_cells("all", summary.overall))
+    from coder_lsp.stats.summary import COLUMNS, cells
+
+    rows = [tuple(name.upper() for name in COLUMNS)]
+    rows += [cells(language, of_it) for language, of_it in summary.languages.items()]
+    rows.append(cells("all", summary.overall))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *cells in rows:
-        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+    for name, *figures in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(figures, widths[1:], strict=True))
         yield "  ".join([name.ljust(widths[0]), *numbers])
     overall = summary.overall
     yield (
         f"{overall.rejected:,} rejected, {overall.typed:,} typed by hand, "
         f"{overall.ignored:,} gone unread; {overall.saved_characters:,} characters saved"
     )
-
-
-def _cells(name: str, figures: Figures) -> tuple[str, ...]:
-    return (
-        name,
-        f"{figures.shown:,}",
-        f"{figures.accepted:,}",
-        "-" if figures.acceptance is None else f"{figures.acceptance:.0%}",
-        f"{figures.saved_characters:,}",
-        _milliseconds(figures.latency_p50_ms),
-        _milliseconds(figures.latency_p95_ms),
-    )
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f} ms"
 
 
 def _training_lines(training: Training) -> Iterator[str]:

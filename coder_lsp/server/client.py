@@ -63,12 +63,9 @@ def kept_capabilities(raw: Any, kept: dict[str, Any] = KEPT) -> dict[str, Any]:
     """
     if not isinstance(raw, dict):
         return {}
-    found = {
-        key: kept_capabilities(value, kept[key]) if isinstance(kept[key], dict) and isinstance(value, dict) else value
-        for key, value in raw.items()
-        if key in kept
-    }
-    # How lsp-mode 10 announces it: without anything to say of it.
-    if found.get("inlineCompletion", ...) is None:
-        found["inlineCompletion"] = {}
-    return found
+    return {key: _kept(value, kept[key]) for key, value in raw.items() if key in kept}
+
+
+def _kept(value: Any, kept: Any) -> Any:
+    # Null: announced without anything to say of it, as lsp-mode 10 does.
+    return kept_capabilities(value, kept) if isinstance(kept, dict) and isinstance(value, dict | None) else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coder_lsp.server import convert
+from coder_lsp.server.arguments import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,25 +41,14 @@ class Presence:
         self._completions.closed(uri)
 
     def did_focus(self, params: Any) -> None:
-        uri = getattr(getattr(params, "textDocument", None), "uri", None)
-        position = getattr(params, "position", None)
-        line, character = getattr(position, "line", None), getattr(position, "character", None)
+        uri, line = value_of(params, "textDocument", "uri"), value_of(params, "position", "line")
+        character = value_of(params, "position", "character")
         if isinstance(uri, str) and isinstance(line, int) and isinstance(character, int):
             self._server.spawn(self._tell(self._completions.focused, uri, line, character), "focused")
 
     async def _tell(self, what: Callable[[CompletionRequest], None], uri: str, line: int, character: int) -> None:
         # Settings come after the first documents, and say whether anything of them may be looked at.
         await self._server.settings.known.wait()
-        request = self._request(uri, line, character)
+        request = self._server.request_at(uri, line, character)
         if request is not None:
             what(request)
-
-    def _request(self, uri: str, line: int, character: int) -> CompletionRequest | None:
-        server = self._server
-        document = server.documents.get(uri)
-        if document is None:
-            return None
-        encoding = server.documents.encoding
-        cursor = document.offset_at(line, character, encoding)
-        place = convert.Place(document, cursor, encoding, preceding=server.notebooks.preceding(uri))
-        return convert.completion_request(place, server.locate(uri))

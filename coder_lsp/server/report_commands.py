@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pygls.exceptions import JsonRpcInvalidParams
 
 from coder_lsp.errors import CoderLspError
-from coder_lsp.server import convert
 from coder_lsp.server.arguments import refused, value_of
 
 if TYPE_CHECKING:
@@ -57,7 +56,9 @@ class ReportCommands:
 
     async def stats(self, *arguments: Any) -> Any:
         """Figures of the local history of suggestions."""
-        return _camel(await self._read(arguments, lambda of, days: of.figures(days)))
+        figures = await self._read(arguments, lambda of, days: of.figures(days))
+        languages = {language: _camel(of_it) for language, of_it in figures["languages"].items()}
+        return {**_camel(figures), "languages": languages}
 
     async def stats_page(self, *arguments: Any) -> dict[str, str]:
         """The same as an HTML page."""
@@ -80,13 +81,10 @@ class ReportCommands:
         character = value_of(given, "position", "character")
         if not (isinstance(uri, str) and _is_index(line) and _is_index(character)):
             raise JsonRpcInvalidParams('one argument is needed: {"uri": …, "position": {"line": …, "character": …}}')
-        document = self._server.documents.get(uri)
-        if document is None:
+        request = self._server.request_at(uri, line, character)
+        if request is None:
             raise JsonRpcInvalidParams("the document is not open")
-        encoding = self._server.documents.encoding
-        cursor = document.offset_at(line, character, encoding)
-        place = convert.Place(document, cursor, encoding, preceding=self._server.notebooks.preceding(uri))
-        return convert.completion_request(place, self._server.locate(uri))
+        return request
 
     def _why_none(self) -> str:
         config = self._server.settings.config
@@ -114,7 +112,7 @@ def _is_index(value: Any) -> bool:
 
 
 def _camel(value: Any) -> Any:
-    """With names as the protocol writes them; languages keep theirs, which have no underscore."""
+    """With names as the protocol writes them."""
     if isinstance(value, dict):
         found: Mapping[str, Any] = value
         return {_camel_name(name): _camel(inner) for name, inner in found.items()}

@@ -20,6 +20,7 @@ from coder_lsp.documents.notebooks import NotebookStore
 from coder_lsp.documents.positions import Encoding
 from coder_lsp.documents.store import DocumentStore
 from coder_lsp.errors import CoderLspError, origin
+from coder_lsp.server import convert
 from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
 from coder_lsp.server.feedback import Feedback
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.server.ports import Completions, Host, Models, SettingsLoader, Statistics, Workspace
     from coder_lsp.server.roots import Location
-    from coder_lsp.types import HostStatus, IndexStatus
+    from coder_lsp.types import CompletionRequest, HostStatus, IndexStatus
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +143,16 @@ class CoderLanguageServer(LanguageServer):
     def locate(self, uri: str) -> Location:
         """Where a document lies in the workspace; a cell lies where its notebook does."""
         return self.roots.locate(self.notebooks.notebook_of(uri) or uri)
+
+    def request_at(self, uri: str, line: int, character: int) -> CompletionRequest | None:
+        """What would be asked at a place, in client units; None if the document is not open."""
+        document = self.documents.get(uri)
+        if document is None:
+            return None
+        encoding = self.documents.encoding
+        cursor = document.offset_at(line, character, encoding)
+        place = convert.Place(document, cursor, encoding, preceding=self.notebooks.preceding(uri))
+        return convert.completion_request(place, self.locate(uri))
 
     def start_host(self) -> None:
         """Have the model loaded in the background; a failure is shown once."""

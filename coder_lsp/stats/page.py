@@ -10,6 +10,8 @@ import html
 import sys
 from typing import TYPE_CHECKING, Any
 
+from coder_lsp.stats.summary import COLUMNS, cells, milliseconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -86,23 +88,14 @@ def _cards(overall: Figures) -> Iterator[tuple[str, str]]:
     if overall.acceptance is not None:
         yield "of those read were accepted", f"{overall.acceptance:.0%}"
     yield "characters saved", f"{overall.saved_characters:,}"
-    yield "median answer", _milliseconds(overall.latency_p50_ms)
+    yield "median answer", milliseconds(overall.latency_p50_ms)
 
 
 def _table(summary: Summary) -> str:
-    head = ("Language", "Shown", "Accepted", "Of those read", "Saved", "p50", "p95")
-    rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
+    rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in COLUMNS) + "</tr>"]
     for language, figures in [*summary.languages.items(), ("all", summary.overall)]:
-        cells = (
-            language,
-            f"{figures.shown:,}",
-            f"{figures.accepted:,}",
-            "-" if figures.acceptance is None else f"{figures.acceptance:.0%}",
-            f"{figures.saved_characters:,}",
-            _milliseconds(figures.latency_p50_ms),
-            _milliseconds(figures.latency_p95_ms),
-        )
-        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(language, figures))
+        rows.append(f"<tr>{row}</tr>")
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -178,7 +171,3 @@ def _drawn(chart: pygal.graph.graph.Graph) -> str:
             if not isinstance(child.tag, str) or child.tag.endswith("script") or child.text == "Pygal":
                 parent.remove(child)
     return str(etree.tostring(tree, encoding="unicode"))
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f} ms"

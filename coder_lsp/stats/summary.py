@@ -82,5 +82,25 @@ def figures(rows: Sequence[Shown]) -> Figures:
     )
 
 
+COLUMNS = ("Language", "Shown", "Accepted", "Of those read", "Saved", "p50", "p95")
+
+
+def cells(name: str, figures: Figures) -> tuple[str, ...]:
+    """Figures for people, one text for each of :data:`COLUMNS`."""
+    return (
+        name,
+        f"{figures.shown:,}",
+        f"{figures.accepted:,}",
+        "-" if figures.acceptance is None else f"{figures.acceptance:.0%}",
+        f"{figures.saved_characters:,}",
+        milliseconds(figures.latency_p50_ms),
+        milliseconds(figures.latency_p95_ms),
+    )
+
+
+def milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f} ms"
+
+
 def _nearest_rank(ordered: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None

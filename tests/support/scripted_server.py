@@ -184,7 +184,11 @@ class ScriptedModels:
 
 class ScriptedStatistics:
     def figures(self, days: float | None, /) -> Mapping[str, Any]:
-        return {"overall": {"saved_characters": 12, "days": days}, "languages": {}, "days": ()}
+        return {
+            "overall": {"saved_characters": 12, "days": days},
+            "languages": {"emacs_lisp": {"saved_characters": 3}},
+            "days": (),
+        }
 
     def page(self, days: float | None, /) -> str:
         return f"<html>{days}</html>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +13,8 @@ from editors.vscode.studio import Studio, install_extension, start_studio
 from editors.vscode.tools import Tools
 from editors.vscode.window import Window
 
-from coder_lsp.config import DEFAULT_MODEL
-from coder_lsp.paths import models_dir
 from editors.vscode import tools as tools_module
 
-# Read before any test gets a home of its own.
-PULLED = models_dir() / DEFAULT_MODEL
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
 BIN = Path(sys.executable).parent
 VIEWPORT = {"width": 1100, "height": 700}
@@ -54,13 +49,8 @@ def tools() -> Tools:
 
 
 @pytest.fixture(scope="session")
-def model() -> Path:
-    if not (PULLED / "model.json").exists():
-        message = f"{DEFAULT_MODEL} is not installed: run `coder-lsp models pull {DEFAULT_MODEL}`"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return PULLED
+def model(pulled_model: Path) -> Path:
+    return pulled_model
 
 
 @pytest.fixture(scope="session")
