@@ -29,7 +29,7 @@ from coder_lsp.bench.goals import Goal, look_up
 from coder_lsp.bench.goals import rows as goal_rows
 from coder_lsp.config import PromptConfig
 from coder_lsp.engine import hardware
-from coder_lsp.engine.base import EngineOptions
+from coder_lsp.engine.base import EngineOptions, RunnerUp
 from coder_lsp.host.worker import HINTS
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import bind
@@ -64,7 +64,7 @@ class Answer:
     text: str = field(repr=False)
     finish: str
     logprobs: tuple[float, ...]
-    runners_up: tuple[tuple[int, float], ...] = ()
+    runners_up: tuple[RunnerUp, ...] = ()
     passes: int = 0
     guessed: int = 0
     accepted: int = 0
@@ -75,8 +75,9 @@ class Answer:
         return self._said() == other._said()
 
     def _said(self) -> tuple[object, ...]:
-        scores = array("d", [*self.logprobs, *(logprob for _, logprob in self.runners_up)])
-        return self.tokens, self.text, self.finish, [token for token, _ in self.runners_up], scores.tobytes()
+        scores = array("d", [*self.logprobs, *(other.logprob for other in self.runners_up)])
+        others = [(other.position, other.token) for other in self.runners_up]
+        return self.tokens, self.text, self.finish, others, scores.tobytes()
 
 
 @dataclass(frozen=True)
@@ -203,13 +204,14 @@ def _answer(engine: LlamaEngine, prompt: Prompt, way: str, hints: Sequence[tuple
     request.stop_tokens = list(prompt.stop_tokens)
     request.draft, request.draft_eagerly = way in (AUTOMATIC, EAGER), way == EAGER
     request.hints = hints
+    request.branching = new_tokens
     said = engine.session.generate(request)
     return Answer(
         tokens=tuple(said.token_ids),
         text=said.text,
         finish=said.finish.name,
         logprobs=tuple(said.logprobs),
-        runners_up=tuple(said.runners_up),
+        runners_up=tuple(RunnerUp(other.position, other.token, other.logprob) for other in said.runners_up),
         passes=said.passes,
         guessed=said.drafted,
         accepted=said.accepted,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from coder_lsp.types import FinishReason, TextSink, TokenCounts
 
@@ -63,7 +63,8 @@ class GenerateRequest:
     ``draft``: guess tokens from text that is there already and check several in one forward pass; greedy only, and the
     answer is the same. ``hints`` are runs of tokens to guess from besides the prompt, such as recent suggestions.
     A line behind the first whose tokens have a mean logprob below ``least_logprob`` ends the text before itself
-    (``UNSURE``); the text may then be shorter than what was streamed.
+    (``UNSURE``); the text may then be shorter than what was streamed. ``branching``: at so many tokens, from the first
+    that is not forced, note what else could have come.
     """
 
     tokens: Sequence[int]
@@ -80,14 +81,23 @@ class GenerateRequest:
     draft: bool = True
     hints: Sequence[Sequence[int]] = ()
     least_logprob: float = -math.inf
+    branching: int = 0
+
+
+class RunnerUp(NamedTuple):
+    """``token`` could have come at ``position`` of ``token_ids``, with this logprob."""
+
+    position: int
+    token: int
+    logprob: float
 
 
 @dataclass(frozen=True)
 class Generation:
     """``text`` without the forced bytes; ``token_ids`` as generated, the healed one first; one logprob a token.
 
-    ``runners_up`` are other tokens that could have come first, once the forced bytes were there, with their logprobs:
-    up to four, the likeliest first, none that ends the text.
+    ``runners_up``: by position, of each up to four, the likeliest first, none that ends the text. Where an end token
+    ended the text, the last position is behind the last token.
     """
 
     text: str
@@ -97,7 +107,7 @@ class Generation:
     tokens: TokenCounts = field(default_factory=TokenCounts)
     timings_ms: dict[str, float] = field(default_factory=dict)
     sequence: int = 0
-    runners_up: tuple[tuple[int, float], ...] = ()
+    runners_up: tuple[RunnerUp, ...] = ()
 
 
 class CancelToken(Protocol):

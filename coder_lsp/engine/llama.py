@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine import hardware, tuned
-from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo
+from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo, RunnerUp
 from coder_lsp.errors import EngineError, EngineVersionError, ModelUnsupported, OutOfMemory
 from coder_lsp.types import FinishReason, TokenCounts
 
@@ -168,7 +168,7 @@ class LlamaEngine:
                 "total": result.rollback_ms + result.prefill_ms + result.decode_ms,
             },
             sequence=result.sequence,
-            runners_up=tuple(result.runners_up),
+            runners_up=tuple(RunnerUp(other.position, other.token, other.logprob) for other in result.runners_up),
         )
 
     def prefill(self, tokens: Sequence[int], sequence: int | None = None, cancel: CancelToken | None = None) -> int:
@@ -381,6 +381,7 @@ def _native_request(request: GenerateRequest) -> _native.Request:
     native.draft = request.draft
     native.hints = [list(hint) for hint in request.hints]
     native.least_logprob = request.least_logprob
+    native.branching = request.branching
     return native
 
 

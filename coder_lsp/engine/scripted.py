@@ -21,6 +21,7 @@ from coder_lsp.types import FinishReason, TokenCounts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from coder_lsp.engine.base import RunnerUp
     from coder_lsp.types import TextSink
 
 SPECIAL_TOKENS = (
@@ -78,7 +79,7 @@ class ScriptedEngine:
         fail_with: Exception | None = None,
         fail_after: int = 0,
         logprob: float = 0.0,
-        runners_up: Sequence[tuple[int, float]] = (),
+        runners_up: Sequence[RunnerUp] = (),
         options: EngineOptions | None = None,
         special_tokens: Sequence[str] = SPECIAL_TOKENS,
         bos: str | None = None,
@@ -226,7 +227,7 @@ class ScriptedEngine:
                 "total": (now - started) * 1e3,
             },
             sequence=chosen,
-            runners_up=self.runners_up if text.paid and ids else (),
+            runners_up=self.runners_up if request.branching and text.paid and ids else (),
         )
 
     def _decode(

@@ -36,6 +36,7 @@ class Speed:
         self._model = model
         self._answers: deque[float] = deque(maxlen=_ANSWERS)
         self._unsaved = 0
+        self._saved = False
 
     def note(self, tokens: int, decode_ms: float) -> None:
         """So many tokens were written in so long."""
@@ -43,13 +44,14 @@ class Speed:
             return
         self._answers.append(1000 * tokens / decode_ms)
         self._unsaved += 1
-        if self._unsaved >= _SAVED_AFTER:
+        # The first at once: who has just installed this compares the models now.
+        if not self._saved or self._unsaved >= _SAVED_AFTER:
             self.save()
 
     def save(self) -> None:
         if not self._unsaved:
             return
-        self._unsaved = 0
+        self._unsaved, self._saved = 0, True
         with contextlib.suppress(OSError):
             path = _path(self._model)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import GenerateRequest
 from coder_lsp.host.address import address_key
+from coder_lsp.host.alternatives import BRANCHING, branches
 from coder_lsp.host.places import Places
 from coder_lsp.host.saved import SavedPlaces
 from coder_lsp.host.speeds import Speed
@@ -138,41 +139,33 @@ class ModelWorker:
             sequence=sequence,
             draft=self._engine.options.draft,
             hints=tuple(self._hints),
+            branching=BRANCHING if request.alternatives > 1 else 0,
             least_logprob=_LEAST_LOGPROB,
         )
 
     def _alternatives(
         self, request: FimRequest, asked: GenerateRequest, first: Generation, cancel: CancelToken
     ) -> tuple[str, ...]:
-        """What follows the next likeliest first tokens: as different as the model thinks likely, no dice thrown.
-
-        They go on from the same evaluated prompt, and get no more lines than the first one has.
-        """
+        """Other texts for the same place; they get no more lines than the first one has."""
         if request.alternatives <= 1 or first.finish_reason is FinishReason.CANCELLED:
             return ()
         lines = first.text.count("\n")
-        texts: list[str] = []
-        for token, _ in first.runners_up:
-            if len(texts) + 1 >= request.alternatives:
+        texts: dict[str, str] = {"".join(first.text.split()): first.text}
+        for branch in branches(first, asked.forced, self._engine.token_bytes):
+            if len(texts) >= request.alternatives:
                 break
-            begun = self._engine.token_bytes(token)
-            try:
-                start = begun.decode()
-            except UnicodeDecodeError:
-                continue  # a part of a character
-            if not start:
-                continue  # the end of the text, or another control token
-            said = [start]
+            said = [branch.text]
 
             def wants_more(delta: str, said: list[str] = said) -> bool:
                 said.append(delta)
                 return "".join(said).count("\n") <= lines
 
-            other = replace(asked, forced=asked.forced + begun, sequence=first.sequence)
+            tokens = [*asked.tokens, *branch.tokens]
+            other = replace(asked, tokens=tokens, forced=b"", branching=0, sequence=first.sequence)
             generation = self._engine.generate(other, wants_more, cancel)
             if generation.finish_reason is FinishReason.CANCELLED:
                 break
-            text = start + generation.text
-            if text != first.text and text not in texts:
-                texts.append(text)
-        return tuple(texts)
+            text = branch.text + generation.text
+            # Nobody sees a difference in white space.
+            texts.setdefault("".join(text.split()), text)
+        return tuple(texts.values())[1:]

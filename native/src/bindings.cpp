@@ -150,9 +150,15 @@ NB_MODULE(_native, m) {
         .def_rw("sequence", &Request::sequence, nb::for_setter(nb::arg().none()))
         .def_rw("draft", &Request::draft)
         .def_rw("hints", &Request::hints)
+        .def_rw("branching", &Request::branching)
         .def_rw("least_logprob", &Request::least_logprob)
         .def_rw("ignore_end_tokens", &Request::ignore_end_tokens)
         .def_rw("draft_eagerly", &Request::draft_eagerly);
+
+    nb::class_<RunnerUp>(m, "RunnerUp")
+        .def_ro("position", &RunnerUp::position)
+        .def_ro("token", &RunnerUp::token)
+        .def_ro("logprob", &RunnerUp::logprob);
 
     nb::class_<Generation>(m, "Generation")
         .def_ro("text", &Generation::text)

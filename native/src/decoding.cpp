@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t line_least_tokens = 4;
 constexpr std::size_t line_long_tokens = 12;
 
-constexpr std::size_t runners_up = 4;
+constexpr std::size_t runners_up_of_each = 4;
 
 double ms_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -49,6 +49,9 @@ Finish Session::Decoding::run() {
         if (!rest.empty()) sink_(rest);
     }
     result_.text = stream_.text();
+    // So were tokens decided there; only the one that ended the text is a place where it could have gone on.
+    const std::size_t end = result_.token_ids.size() + (reason == Finish::stop_token ? 1 : 0);
+    std::erase_if(result_.runners_up, [&](const RunnerUp& other) { return other.position >= end; });
     return reason;
 }
 
@@ -203,15 +206,19 @@ std::span<const llama_token> Session::Decoding::guess() {
 
 Choice Session::Decoding::choose(std::span<const float> scores) {
     const Choice choice = sampler_.choose(scores, stream_.owed(), *session_.vocabulary_);
-    if (!first_known_ && stream_.owed().empty()) {
-        first_known_ = true;
-        for (const Choice& other : likeliest(scores, runners_up, [&](llama_token token) {
-                 return token != choice.token && !ends_text(token) && !session_.vocabulary_->bytes(token).empty();
-             })) {
-            result_.runners_up.emplace_back(other.token, other.logprob);
-        }
-    }
+    if (branches_ < request_.branching && stream_.owed().empty()) note_runners_up(scores, choice);
     return choice;
+}
+
+void Session::Decoding::note_runners_up(std::span<const float> scores, const Choice& choice) {
+    ++branches_;
+    const std::size_t position = result_.token_ids.size() + decided_.size();
+    const auto wanted = [&](llama_token token) {
+        return token != choice.token && !ends_text(token) && !session_.vocabulary_->bytes(token).empty();
+    };
+    for (const Choice& other : likeliest(scores, runners_up_of_each, wanted)) {
+        result_.runners_up.push_back({position, other.token, other.logprob});
+    }
 }
 
 bool Session::Decoding::ends_text(llama_token token) const {

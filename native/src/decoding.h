@@ -42,6 +42,7 @@ class Session::Decoding {
     std::span<const llama_token> guess();
     Choice choose(std::int32_t row) { return choose(session_.scores(row)); }
     Choice choose(std::span<const float> scores);
+    void note_runners_up(std::span<const float> scores, const Choice& choice);
     bool ends_text(llama_token token) const;
     std::vector<llama_token>& history() const { return session_.at(result_.sequence).history; }
 
@@ -55,7 +56,7 @@ class Session::Decoding {
     Clock::time_point start_ = Clock::now();
     std::vector<llama_token> batch_;  // of this pass: a chosen token, then guesses
     std::vector<Choice> decided_;     // by this pass; all but the last one are evaluated
-    bool first_known_ = false;        // runners_up are there
+    std::size_t branches_ = 0;        // tokens whose runners_up are noted
 
     // The line that is being written, without forced bytes.
     std::size_t line_start_ = 0;  // bytes of text before it

@@ -67,10 +67,18 @@ struct Request {
     std::optional<std::int32_t> sequence;
     bool draft = true;                            // guess tokens and check several at once; greedy only
     std::vector<std::vector<llama_token>> hints;  // where to guess from besides the prompt
+    std::size_t branching = 0;                    // at so many tokens, note what else could have come
     // A line whose tokens have a lower mean than this ends the text with the line before.
     float least_logprob = -std::numeric_limits<float>::infinity();
     bool ignore_end_tokens = false;  // for measurements only
     bool draft_eagerly = false;      // whatever it costs; for tests and measurements only
+};
+
+// A token that could have come in the place of another one.
+struct RunnerUp {
+    std::size_t position = 0;  // in token_ids
+    llama_token token = 0;
+    float logprob = 0.0F;
 };
 
 struct Generation {
@@ -78,13 +86,13 @@ struct Generation {
     Finish finish = Finish::length;
     std::vector<llama_token> token_ids;
     std::vector<float> logprobs;
-    std::vector<std::pair<llama_token, float>> runners_up;  // what else could have come first, with logprobs
-    std::size_t passes = 0;                                 // forward passes of decoding
-    std::size_t drafted = 0;                                // guessed tokens in them
-    std::size_t accepted = 0;                               // of these, right
-    std::size_t prompt = 0;                                 // tokens of the prompt
-    std::size_t reused = 0;                                 // of these, found in the cache
-    std::size_t evaluated = 0;  // of these, evaluated; reused + evaluated = prompt unless cancelled before
+    std::vector<RunnerUp> runners_up;  // by position, of each the likeliest first
+    std::size_t passes = 0;            // forward passes of decoding
+    std::size_t drafted = 0;           // guessed tokens in them
+    std::size_t accepted = 0;          // of these, right
+    std::size_t prompt = 0;            // tokens of the prompt
+    std::size_t reused = 0;            // of these, found in the cache
+    std::size_t evaluated = 0;         // of these, evaluated; reused + evaluated = prompt unless cancelled before
     double rollback_ms = 0.0;   // choosing a sequence and dropping what does not fit
     double prefill_ms = 0.0;
     double decode_ms = 0.0;

@@ -38,13 +38,15 @@ def generate(engine, tokens, *, hints=None, on_text=None, cancel=None, **options
     request.tokens, request.sequence, request.max_tokens = tokens, 0, 60
     request.draft = request.draft_eagerly = hints is not None
     request.hints = hints or []
+    request.branching = 16
     for name, value in options.items():
         setattr(request, name, value)
     return engine.session.generate(request, on_text, cancel)
 
 
 def said(done):
-    return done.text, done.finish, done.token_ids, done.logprobs, done.runners_up
+    others = [(other.position, other.token, other.logprob) for other in done.runners_up]
+    return done.text, done.finish, done.token_ids, done.logprobs, others
 
 
 def mixed(tokens, seed):
@@ -268,16 +270,17 @@ def test_runners_up_are_the_next_likeliest_tokens(plain_model):
     engine = plain_model
     tokens = noise(engine, 15, SHORT)
     engine.prefill(tokens)
-    done = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1))
+    done = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1, branching=1))
     scored = {}
     for byte in range(256):
         step = engine.generate(GenerateRequest(tokens=tokens, max_tokens=1, forced=bytes([byte])))
         scored[step.token_ids[0]] = step.logprobs[0]
-    logprobs = [logprob for _, logprob in done.runners_up]
+    logprobs = [other.logprob for other in done.runners_up]
     assert len(done.runners_up) == 4
     assert logprobs == sorted(logprobs, reverse=True)
     assert logprobs[0] <= done.logprobs[0]
-    assert done.token_ids[0] not in dict(done.runners_up)
+    assert done.token_ids[0] not in {other.token for other in done.runners_up}
+    assert {other.position for other in done.runners_up} == {0}
     # The likeliest of each first byte is among the best of all, or there are four better ones.
     others = sorted((value for token, value in scored.items() if token != done.token_ids[0]), reverse=True)
     assert all(value <= logprobs[-1] + 1e-6 or value in map(pytest.approx, logprobs) for value in others[:8])
@@ -286,8 +289,30 @@ def test_runners_up_are_the_next_likeliest_tokens(plain_model):
 def test_runners_up_come_after_forced_bytes(plain_model):
     engine = plain_model
     tokens = noise(engine, 16, SHORT)
-    forced = engine.generate(GenerateRequest(tokens=tokens, max_tokens=3, forced=b"x"))
+    forced = engine.generate(GenerateRequest(tokens=tokens, max_tokens=3, forced=b"x", branching=1))
     first = forced.token_ids[0]
-    after = engine.generate(GenerateRequest(tokens=[*tokens, first], max_tokens=1))
-    assert forced.runners_up == after.runners_up
-    assert engine.generate(GenerateRequest(tokens=tokens, max_tokens=0)).runners_up == ()
+    after = engine.generate(GenerateRequest(tokens=[*tokens, first], max_tokens=1, branching=1))
+    assert {other.position for other in forced.runners_up} == {1}
+    assert [other[1:] for other in forced.runners_up] == [other[1:] for other in after.runners_up]
+
+
+def test_runners_up_are_noted_only_when_asked_for_and_to_the_end(plain_model):
+    engine = plain_model
+    tokens = noise(engine, 17, SHORT)
+    for branching, positions in ((0, []), (3, [0, 1, 2]), (9, [0, 1, 2, 3, 4])):
+        done = engine.generate(GenerateRequest(tokens=tokens, max_tokens=5, branching=branching))
+        assert sorted({other.position for other in done.runners_up}) == positions
+    assert engine.generate(GenerateRequest(tokens=tokens, max_tokens=0, branching=9)).runners_up == ()
+
+
+def test_a_text_goes_on_from_where_another_token_could_have_come(plain_model):
+    """Each of them gets the score that it was said to have."""
+    engine = plain_model
+    tokens = noise(engine, 18, SHORT)
+    first = engine.generate(GenerateRequest(tokens=tokens, max_tokens=6, branching=6))
+    for other in first.runners_up:
+        begun = [*tokens, *first.token_ids[: other.position]]
+        wanted = engine.token_bytes(other.token)
+        step = engine.generate(GenerateRequest(tokens=begun, max_tokens=1, forced=wanted, draft=False))
+        if step.token_ids == (other.token,):
+            assert step.logprobs[0] == pytest.approx(other.logprob, abs=1e-4)

@@ -136,10 +136,14 @@ export class FirstSteps {
       this.output.warn(`models are not known: ${String(error)}`);
       return false;
     }
-    if (model === undefined || this.board.current.server?.offline) {
+    if (model === undefined) {
       return false;
     }
     this.askedForModel = true;
+    if (this.board.current.server?.offline) {
+      await this.sayOffline(model);
+      return true;
+    }
     const go = `Pull (${bytesInWords(model.bytes)})`;
     const answer = await vscode.window.showInformationMessage(
       `coder-lsp: the model ${model.name} is not on this machine yet.`,
@@ -153,6 +157,20 @@ export class FirstSteps {
       await chooseModel(this.session);
     }
     return true;
+  }
+
+  /** The user's own setting keeps the model away: not a question, for the answer was given. */
+  private async sayOffline(model: Model): Promise<void> {
+    const answer = await vscode.window.showWarningMessage(
+      `coder-lsp: the model ${model.name} is not on this machine, and offline mode keeps it from being pulled.`,
+      "Open Settings",
+      "Choose Another",
+    );
+    if (answer === "Open Settings") {
+      await vscode.commands.executeCommand("workbench.action.openSettings", `${SECTION}.offline`);
+    } else if (answer === "Choose Another") {
+      await chooseModel(this.session);
+    }
   }
 
   /** The introduction, once in a profile. */

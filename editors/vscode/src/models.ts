@@ -100,7 +100,7 @@ function itemsOf(models: readonly Model[]): ModelItem[] {
 }
 
 function itemOf(model: Model): ModelItem {
-  const facts = [model.parameters, bytesInWords(model.bytes), model.licence, speedOf(model)];
+  const facts = [model.parameters, bytesInWords(model.bytes), speedOf(model), model.licence];
   if (model.minMemoryGb) {
     facts.push(`needs ${String(model.minMemoryGb)} GB of memory`);
   }

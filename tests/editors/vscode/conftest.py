@@ -91,9 +91,20 @@ def studio(new_studio, model) -> Iterator[Studio]:
         yield studio
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
 @pytest.fixture
-def new_window(browser):
-    """Open a window on a folder; closed with the test."""
+def new_window(browser, request, tmp_path):
+    """Open a window on a folder; closed with the test, and its picture kept where that failed."""
     contexts = []
 
     def open_window(studio: Studio, folder: Path, *, viewport: dict[str, int] | None = None) -> Window:
@@ -102,7 +113,11 @@ def new_window(browser):
         return Window(studio, context.new_page(), folder)
 
     yield open_window
-    for context in contexts:
+    for number, context in enumerate(contexts):
+        if request.node.stash.get(_FAILED, False):
+            picture = tmp_path / f"failed-{number}.png"
+            context.pages[0].screenshot(path=str(picture))
+            print(f"what was on the screen: {picture}")
         context.close()
 
 

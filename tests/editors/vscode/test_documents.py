@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 
 from editors.vscode.projects import ADD
@@ -88,3 +89,24 @@ def test_untitled_files_get_suggestions(window):
     window.pick("Python")
     window.type("def add(a, b):\nreturn a ")
     assert "b" in window.wait_ghost(lambda text: "b" in text)
+
+
+def test_a_cell_of_a_notebook_gets_suggestions(window):
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": ADD.splitlines(True)}
+    notebook = {
+        "cells": [cell],
+        "metadata": {"language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (window.folder / "notes.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    window.open("notes.ipynb", editor=".notebook-editor")
+    line = window.page.locator(".notebook-editor .cell .view-line", has_text="return a").first
+    line.click()
+    window.press("End")
+    window.type("+")
+    assert window.wait_ghost().strip() == "b"
+    window.press("Tab")
+    saved = json.loads(window.save("notes.ipynb"))
+    assert "return a +" in "".join(saved["cells"][0]["source"])
+    assert "b\n" in "".join(saved["cells"][0]["source"]).split("return a +")[1]

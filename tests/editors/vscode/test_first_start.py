@@ -51,6 +51,8 @@ def test_without_a_server_it_asks_and_installs_only_when_told(new_studio, new_wi
         shot(window, "first-start")
         assert not list(studio.profile.glob("User/globalStorage/coder-lsp.coder-lsp/server/*"))
         toast.locator(".monaco-button", has_text="Install").click()
+        window.wait_status("Installing the server")
+        shot(window, "installing", clip={"x": 500, "y": 480, "width": 600, "height": 220})
         window.wait_ready()
         (front,) = studio.fronts()
         assert front.cmdline()[0] == sys.executable, "the stand-in hands over to this environment"
@@ -73,6 +75,22 @@ def test_an_installation_that_fails_says_why_and_leaves_nothing(new_studio, new_
         window.wait_status("There is no server")
         server = studio.profile / "User" / "globalStorage" / "coder-lsp.coder-lsp" / "server"
         assert list(server.iterdir()) == []
+
+
+def test_an_installation_can_be_cancelled_and_leaves_nothing(new_studio, new_window, tmp_path):
+    """Cancelled while it compiles nothing yet: the environment is being made, which takes seconds."""
+    package = write_stand_in(tmp_path)
+    settings = {"coder-lsp.server.package": str(package), "coder-lsp.server.python": sys.executable}
+    with new_studio(model=None, settings=settings) as studio:
+        window = new_window(studio, write_shop(tmp_path / "shop"))
+        window.toast("coder-lsp needs its server").locator(".monaco-button", has_text="Install").click()
+        progress = window.toast("making a virtual environment")
+        progress.locator(".monaco-button", has_text="Cancel").click()
+        window.toast("the installation was cancelled")
+        window.wait_status("There is no server")
+        server = studio.profile / "User" / "globalStorage" / "coder-lsp.coder-lsp" / "server"
+        window.until(lambda: list(server.iterdir()) == [], "nothing left in the folder")
+        assert studio.fronts() == []
 
 
 def test_without_a_compiler_it_says_so_before_it_begins(new_studio, new_window, tmp_path, tools):

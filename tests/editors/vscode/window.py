@@ -44,7 +44,7 @@ class Window:
 
     # What a person does
 
-    def open(self, name: str) -> None:
+    def open(self, name: str, *, editor: str = ".monaco-editor.focused") -> None:
         """Open a file of the folder and put the focus into it."""
         self.page.keyboard.press("Control+P")
         box = self.page.locator(".quick-input-widget input").first
@@ -53,7 +53,7 @@ class Window:
         # Not Enter: the list may still be the one of what was open last.
         self.page.locator(".quick-input-list .monaco-list-row", has_text=name).first.click()
         self.page.locator(f'.tab.active[data-resource-name="{Path(name).name}"]').first.wait_for()
-        self.page.wait_for_selector(".editor-group-container.active .monaco-editor.focused")
+        self.page.wait_for_selector(f".editor-group-container.active {editor}")
 
     def go(self, line: int, column: int) -> None:
         """Put the cursor there; both count from 1, as VS Code's."""

@@ -11,11 +11,12 @@ from support.vocabulary import WordVocabulary
 from coder_lsp.bench.drafting import AUTOMATIC, EAGER, OFF, OFF_AGAIN, WAYS, Answer, Outcome, figures, report
 from coder_lsp.bench.gaps import CURSORS, build_questions, choose_gaps
 from coder_lsp.config import PromptConfig
+from coder_lsp.engine.base import RunnerUp
 from coder_lsp.errors import InputError
 from coder_lsp.prompt.builder import PromptBuilder
 from coder_lsp.prompt.templates import bind
 
-PLAIN = Answer((1, 2, 3), "a b c", "length", (-0.5, -0.25, -1.0), ((7, -2.0),), passes=3, decode_ms=100.0)
+PLAIN = Answer((1, 2, 3), "a b c", "length", (-0.5, -0.25, -1.0), (RunnerUp(0, 7, -2.0),), passes=3, decode_ms=100.0)
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def test_a_place_is_told_as_editors_count_it(code, builder):
         replace(PLAIN, text="a b"),
         replace(PLAIN, finish="stop_token"),
         replace(PLAIN, logprobs=(-0.5, -0.25, math.nextafter(-1.0, 0.0))),
-        replace(PLAIN, runners_up=((8, -2.0),)),
-        replace(PLAIN, runners_up=((7, -2.5),)),
+        replace(PLAIN, runners_up=(RunnerUp(0, 8, -2.0),)),
+        replace(PLAIN, runners_up=(RunnerUp(0, 7, -2.5),)),
     ],
 )
 def test_any_difference_is_a_divergence(other):

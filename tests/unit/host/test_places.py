@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from coder_lsp.config import IdleConfig, PromptConfig
-from coder_lsp.engine.base import EngineOptions
+from coder_lsp.engine.base import EngineOptions, RunnerUp
 from coder_lsp.engine.scripted import ScriptedEngine
 from coder_lsp.host.protocol import HostSettings
 from coder_lsp.host.saved import SavedPlaces
@@ -267,11 +267,23 @@ def test_a_place_is_written_when_the_user_is_elsewhere(folder):
     assert len(list(folder.glob("*.kv"))) == 1
 
 
-def test_the_alternatives_are_different_texts_from_the_same_prompt():
+def test_the_alternatives_leave_the_first_text_and_share_its_prompt():
     desk = Desk()
-    desk.engine.reply = lambda request: "" if request.forced else "abc"
+    desk.ask(at(2))
+    forced = desk.engine.requests.pop().forced
+    begun = len(forced)
+    others = ((1, "x", -1.0), (0, "y", -2.0), (0, "z", -9.0))
+    desk.engine.runners_up = tuple(RunnerUp(begun + at, ord(text), logprob) for at, text, logprob in others)
+    desk.engine.reply = lambda request: "abc" if len(desk.engine.requests) == 1 else "d"
     result = desk.ask(replace(at(2), alternatives=3))
     assert result.finish_reason is FinishReason.STOP_TOKEN
-    assert len(set(result.alternatives) | {result.text}) == 1 + len(result.alternatives)
-    for asked in desk.engine.requests[1:]:
-        assert asked.tokens == desk.engine.requests[0].tokens
+    assert (result.text, result.alternatives) == ("abc", ("axd", "yd"))
+    first, *branched = desk.engine.requests
+    assert [bytes(asked.tokens[len(first.tokens) :]) for asked in branched] == [forced + b"ax", forced + b"y"]
+    assert all(list(asked.tokens[: len(first.tokens)]) == list(first.tokens) for asked in branched)
+
+
+def test_one_text_notes_no_others():
+    desk = Desk()
+    desk.ask(at(2))
+    assert desk.engine.requests[0].branching == 0
