@@ -20,11 +20,13 @@ SECONDS = 120.0
 
 # The text in grey: what is injected into lines, then the lines below them, each from the top.
 _GHOST = """() => {
-  const group = document.querySelector('.editor-group-container.active') ?? document;
-  const inline = [...group.querySelectorAll('.view-lines [class*="ghost-text-decoration"]')];
+  // A notebook lies over its group, not in it.
+  const groups = [...document.querySelectorAll('.editor-group-container.active, .notebookOverlay')];
+  const all = (selector) => groups.flatMap((group) => [...group.querySelectorAll(selector)]);
+  const inline = all('.view-lines [class*="ghost-text-decoration"]');
   const text = (elements) => [...elements].map((each) => each.textContent).join('').replace(/\\u00a0/g, ' ');
   const top = (element) => element.getBoundingClientRect().top;
-  const below = [...group.querySelectorAll('.suggest-preview-text .view-line')].sort((a, b) => top(a) - top(b));
+  const below = all('.suggest-preview-text .view-line').sort((a, b) => top(a) - top(b));
   const lines = below.map((line) => text(line.querySelectorAll('.ghost-text')));
   return [text(inline), ...lines].join('\\n').replace(/[\\u200b\\u200c]/g, '').replace(/\\n+$/, '');
 }"""
