@@ -18,8 +18,7 @@ KEPT: dict[str, Any] = {
         "workspaceFolders": True,
     },
     "textDocument": {
-        "inlineCompletion": {"dynamicRegistration": True},
-        "completion": {"dynamicRegistration": True},
+        "inlineCompletion": {},
     },
     "notebookDocument": {"synchronization": {"dynamicRegistration": True}},
     "window": {"workDoneProgress": True, "showDocument": True},
@@ -32,8 +31,6 @@ class ClientSupport:
     """Everything False: a client that announced nothing."""
 
     inline: bool = False
-    inline_dynamic: bool = False
-    completion_dynamic: bool = False
     configuration: bool = False
     configuration_dynamic: bool = False
     progress: bool = False
@@ -46,8 +43,6 @@ class ClientSupport:
 
         return cls(
             inline=get_capability(capabilities, "text_document.inline_completion") is not None,
-            inline_dynamic=has("text_document.inline_completion.dynamic_registration"),
-            completion_dynamic=has("text_document.completion.dynamic_registration"),
             configuration=has("workspace.configuration"),
             configuration_dynamic=has("workspace.did_change_configuration.dynamic_registration"),
             progress=has("window.work_done_progress"),

@@ -244,16 +244,17 @@ class CoderLanguageServer(LanguageServer):
         folders = [folder.uri for folder in params.workspace_folders or ()]
         self.roots.change(added=folders or [uri for uri in (params.root_uri,) if uri])
         self.settings.initialize(params.initialization_options)
-        if self.client.inline and not self.client.inline_dynamic:
+        # Announced here and never registered later: vscode-languageclient says yes to a registration that comes before
+        # it has finished starting, and forgets it. That window has no suggestions then.
+        if self.client.inline:
             # Without options pygls does not announce it.
             options = lsp.InlineCompletionOptions()
             self._handle(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, self.completion_handlers.inline, options)
-        elif not self.client.inline:
+        else:
             # Not announced, but answered: a plugin may know more than its editor says.
             self._handle(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, self.completion_handlers.inline)
-            if not self.client.completion_dynamic:
-                listed = lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
-                self._handle(lsp.TEXT_DOCUMENT_COMPLETION, self.completion_handlers.completion, listed)
+            listed = lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
+            self._handle(lsp.TEXT_DOCUMENT_COMPLETION, self.completion_handlers.completion, listed)
         if params.process_id is not None:
             self._unwatch = watch_process(params.process_id, self._client_died)
         logger.info("initialize: encoding=%s %s", self.documents.encoding.value, self.client)
@@ -291,26 +292,14 @@ class CoderLanguageServer(LanguageServer):
             self.status.failed(error)
 
     async def _register(self) -> None:
-        """Announce what the client takes announcements of; it is then not in the answer to ``initialize``."""
-        client, wanted = self.client, list[lsp.Registration]()
-
-        def add(method: str, options: Any, handler: Callable[..., Any] | None = None) -> None:
-            wanted.append(lsp.Registration(id=f"coder-lsp:{method}", method=method, register_options=options))
-            if handler is not None:
-                self._handle(method, handler)
-
-        if client.configuration_dynamic:
-            add(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, lsp.DidChangeConfigurationRegistrationOptions(SECTION))
-        if client.inline and client.inline_dynamic:
-            inline = lsp.InlineCompletionRegistrationOptions()
-            add(lsp.TEXT_DOCUMENT_INLINE_COMPLETION, inline, self.completion_handlers.inline)
-        elif not client.inline and client.completion_dynamic:
-            listed = lsp.CompletionRegistrationOptions(trigger_characters=TRIGGER_CHARACTERS)
-            add(lsp.TEXT_DOCUMENT_COMPLETION, listed, self.completion_handlers.completion)
-        if not wanted:
+        """Subscribe to changes of the settings; there is no other way to."""
+        if not self.client.configuration_dynamic:
             return
+        method = lsp.WORKSPACE_DID_CHANGE_CONFIGURATION
+        options = lsp.DidChangeConfigurationRegistrationOptions(SECTION)
+        wanted = lsp.Registration(id=f"coder-lsp:{method}", method=method, register_options=options)
         try:
-            await self.client_register_capability_async(lsp.RegistrationParams(wanted))
+            await self.client_register_capability_async(lsp.RegistrationParams([wanted]))
         except JsonRpcException as error:
             logger.warning("the editor refused registration: code %d", error.code)
 

@@ -9,6 +9,7 @@ import * as path from "node:path";
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import * as vscode from "vscode";
 import {
+  CancellationToken,
   CloseAction,
   DidChangeConfigurationNotification,
   ErrorAction,
@@ -266,6 +267,11 @@ export class Session implements vscode.Disposable {
         didChangeConfiguration: async () => {
           await this.client?.sendNotification(DidChangeConfigurationNotification.type, { settings: null });
         },
+      },
+      handleRegisterCapability: async (params, next) => {
+        // The library says yes to one that comes before it has finished starting, and forgets it.
+        await this.begun;
+        await next(params, CancellationToken.None);
       },
       provideInlineCompletionItems: (document, position, context, token, next) =>
         isDisabledHere(document) ? [] : next(document, position, context, token),

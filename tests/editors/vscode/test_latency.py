@@ -42,6 +42,11 @@ def test_the_editor_adds_less_than_40_ms(window, record_property, capsys):
         window.type("+")
         window.until(lambda start=log_before: window.ghost() or _NOTHING.search(window.log(), start), "an answer")
         seen, key = window.page.evaluate("() => [window.ghostSeen, window.keyAt]")
+        # The next ones are written after this one.
+        if window.ghost():
+            window.press("Tab")
+        else:
+            window.type(" b")
         if seen is None:
             continue  # the filter held it back: nothing to measure
         answers = [at for at in answered(window.log()) if key - 5 <= at <= seen + 5]

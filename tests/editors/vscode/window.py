@@ -51,9 +51,18 @@ class Window:
         self.page.keyboard.press("Control+P")
         box = self.page.locator(".quick-input-widget input").first
         box.wait_for()
-        box.fill(name)
+        row = self.page.locator(".quick-input-list .monaco-list-row", has_text=name).first
+
+        def listed() -> bool:
+            # Searched once for what was typed: a file that has just been written may come too late for it.
+            box.fill("")
+            box.fill(name)
+            self.page.wait_for_timeout(300)
+            return row.count() > 0
+
+        self.until(listed, f"{name} in the list")
         # Not Enter: the list may still be the one of what was open last.
-        self.page.locator(".quick-input-list .monaco-list-row", has_text=name).first.click()
+        row.click()
         self.page.locator(f'.tab.active[data-resource-name="{Path(name).name}"]').first.wait_for()
         self.page.wait_for_selector(f".editor-group-container.active {editor}")
 
