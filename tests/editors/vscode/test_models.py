@@ -35,7 +35,8 @@ def test_a_model_is_chosen_pulled_and_served(new_studio, new_window, model, shop
         assert "98 MB" in dialog.inner_text()
         shot(window, "pull-question")
         dialog.locator(".monaco-button", has_text="Pull").click()
-        window.toast(f"pulling {MODEL}")
+        toast = window.toast(f"pulling {MODEL}")
+        window.until(lambda: not toast.count() or re.search(r"\d+ %| MB", toast.inner_text()), "how far it is")
         shot(window, "pulling", clip={"x": 500, "y": 480, "width": 600, "height": 220})
         refused = window.page.locator(".notification-list-item", has_text="cannot be reached")
         installed = studio.home / "data" / "models" / MODEL / "model.json"

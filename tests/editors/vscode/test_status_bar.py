@@ -127,6 +127,7 @@ def test_offline_with_a_model_is_ready(new_studio, new_window, model, shop, shot
 def test_a_model_that_rests_is_loaded_again_when_the_user_types(new_studio, new_window, model, shop, shot):
     with new_studio(model=model, path=(BIN,), settings={"coder-lsp.host.idleSeconds": 5}) as studio:
         window = new_window(studio, shop)
+        window.wait_ready()
         window.wait_status("The model is not loaded")
         shot(window, "status-resting", clip=CORNER)
         (window.folder / "add.py").write_text(ADD, encoding="utf-8")
