@@ -34,7 +34,7 @@ def test_a_menu_may_share_the_screen(scripted, hide, shown):
 
 @pytest.mark.parametrize(("module", "question"), [("cmp", "visible"), ("blink.cmp", "is_menu_visible")])
 def test_menus_of_other_plugins_hide_it_as_well(scripted, module, question):
-    """Their module as they load it, with what is asked of it; the real plugins cannot be had here."""
+    """Their module as they load it, with what is asked of it; test_menu_plugins has the real ones."""
     nvim = scripted("x = \n")
     nvim.lua(
         "local module, question = ... package.loaded[module] = { [question] = function() return menu end }",
