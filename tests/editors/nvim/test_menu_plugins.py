@@ -53,32 +53,32 @@ def plugin(request):
     return request.param, folder
 
 
-def test_ghost_text_and_the_menu_of_a_plugin_take_turns(scripted, plugin):
+def with_its_menu(scripted, plugin, suggestion):
+    """A Neovim with the plugin's menu open behind ``val``, and the question whether it still is."""
     name, folder = plugin
     nvim = scripted("value_of_all = 1\n\n")
     nvim.lua({"nvim-cmp": CMP, "blink.cmp": BLINK}[name], folder)
-    nvim.script(items=[{"text": "ue_of_all + 1"}])
+    nvim.script(items=[{"text": suggestion}])
     nvim.insert_at(1, 0)
     nvim.type("val")
     nvim.until(VISIBLE[name])
+    return nvim, VISIBLE[name]
+
+
+def test_ghost_text_and_the_menu_of_a_plugin_take_turns(scripted, plugin):
+    nvim, visible = with_its_menu(scripted, plugin, "ue_of_all + 1")
     nvim.until_no_ghost()
     nvim.type("<C-e>")
-    nvim.until(f"not {VISIBLE[name]}")
+    nvim.until(f"not {visible}")
     nvim.until_ghost("ue_of_all + 1")
     nvim.type("<Tab>")
     nvim.until("vim.api.nvim_get_current_line() == 'value_of_all + 1'")
 
 
 def test_an_entry_of_the_menu_is_taken_by_its_own_key(scripted, plugin):
-    name, folder = plugin
-    nvim = scripted("value_of_all = 1\n\n")
-    nvim.lua({"nvim-cmp": CMP, "blink.cmp": BLINK}[name], folder)
-    nvim.script(items=[{"text": "() + 1"}])
-    nvim.insert_at(1, 0)
-    nvim.type("val")
-    nvim.until(VISIBLE[name])
+    nvim, visible = with_its_menu(scripted, plugin, "() + 1")
     nvim.type("<C-y>")
     nvim.until("vim.api.nvim_get_current_line() == 'value_of_all'")
-    nvim.until(f"not {VISIBLE[name]}")
+    nvim.until(f"not {visible}")
     nvim.type("<C-g>u")
     nvim.until_ghost("() + 1")

@@ -62,3 +62,16 @@ def write_shop(folder: Path) -> Path:
     (folder / "prices.py").write_text(PRICES, encoding="utf-8")
     (folder / "cart.py").write_text(CART, encoding="utf-8")
     return folder
+
+
+def open_add(window, name="add.py"):
+    """A file with ADD in front, the cursor behind ``return a ``."""
+    (window.folder / name).write_text(ADD, encoding="utf-8")
+    window.open(name)
+    window.go(3, 14)
+
+
+def type_plus(window):
+    """In ADD: a key, and what the default model says to it."""
+    window.type("+")
+    assert window.wait_ghost().strip() == "b"

@@ -11,7 +11,7 @@ import sys
 import zipfile
 
 import pytest
-from editors.vscode.projects import ADD, write_shop
+from editors.vscode.projects import open_add, type_plus, write_shop
 
 from coder_lsp.config import DEFAULT_MODEL
 
@@ -57,11 +57,8 @@ def test_without_a_server_it_asks_and_installs_only_when_told(new_studio, new_wi
         (front,) = studio.fronts()
         assert front.cmdline()[0] == sys.executable, "the stand-in hands over to this environment"
         assert list(studio.profile.glob("User/globalStorage/coder-lsp.coder-lsp/server/current.json"))
-        (folder / "add.py").write_text(ADD, encoding="utf-8")
-        window.open("add.py")
-        window.go(3, 14)
-        window.type("+")
-        assert window.wait_ghost().strip() == "b"
+        open_add(window)
+        type_plus(window)
 
 
 def test_an_installation_that_fails_says_why_and_leaves_nothing(new_studio, new_window, tmp_path):
@@ -142,7 +139,6 @@ def test_an_untrusted_workspace_chooses_nothing(new_studio, new_window, model, t
     named = {"server.path": str(trap), "server.python": str(trap), "model": "/nowhere/evil.gguf"}
     text = json.dumps({f"coder-lsp.{key}": value for key, value in named.items()})
     (folder / ".vscode" / "settings.json").write_text(text, encoding="utf-8")
-    (folder / "add.py").write_text(ADD, encoding="utf-8")
     distrust = {
         "security.workspace.trust.enabled": True,
         "security.workspace.trust.startupPrompt": "never",
@@ -152,10 +148,8 @@ def test_an_untrusted_workspace_chooses_nothing(new_studio, new_window, model, t
         window = new_window(studio, folder)
         window.page.locator(".statusbar-item", has_text="Restricted Mode").first.wait_for()
         window.wait_ready()
-        window.open("add.py")
-        window.go(3, 14)
-        window.type("+")
-        assert window.wait_ghost().strip() == "b"
+        open_add(window)
+        type_plus(window)
         assert not sprung.exists()
         assert [host["model"] for host in studio.hosts()] == [DEFAULT_MODEL]
 
@@ -189,11 +183,8 @@ def test_from_the_vsix_to_ghost_text_on_a_bare_profile(new_studio, new_window, t
         step("model pulled")
         window.wait_ready()
         step("model loaded")
-        (window.folder / "add.py").write_text(ADD, encoding="utf-8")
-        window.open("add.py")
-        window.go(3, 14)
-        window.type("+")
-        assert window.wait_ghost().strip() == "b"
+        open_add(window)
+        type_plus(window)
         step("ghost text")
     with capsys.disabled():
         print("\nfrom .vsix to ghost text: " + ", ".join(steps))

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from editors.vscode.conftest import BIN
-from editors.vscode.projects import ADD
+from editors.vscode.projects import open_add, type_plus
 
 from coder_lsp.config import DEFAULT_MODEL
 
@@ -78,9 +78,6 @@ def choose_model(window):
 
 
 def suggest(window):
-    (window.folder / "add.py").write_text(ADD, encoding="utf-8")
-    window.open("add.py")
-    window.go(3, 14)
-    window.type("+")
-    assert window.wait_ghost().strip() == "b"
+    open_add(window)
+    type_plus(window)
     window.press("Escape")

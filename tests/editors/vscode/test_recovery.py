@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
-from editors.vscode.projects import ADD, write_shop
+from editors.vscode.projects import open_add, write_shop
 from editors.vscode.studio import TRIGGER
 
 
 def suggest(window, name="add.py"):
-    (window.folder / name).write_text(ADD, encoding="utf-8")
-    window.open(name)
-    window.go(3, 14)
+    open_add(window, name)
     window.press(TRIGGER)
     assert window.wait_ghost(lambda text: "b" in text).strip() == "+ b"
     window.press("Escape")

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 
-from editors.vscode.projects import ADD
+from editors.vscode.projects import open_add
 from editors.vscode.studio import TRIGGER
-
-
-def open_add(window, name="add.py", line=3, column=14):
-    (window.folder / name).write_text(ADD, encoding="utf-8")
-    window.open(name)
-    window.go(line, column)
 
 
 def test_the_menu_has_what_helps_when_all_is_well(window, shot):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psutil
 from editors.vscode.conftest import BIN
-from editors.vscode.projects import ADD, QUEUE
+from editors.vscode.projects import ADD, QUEUE, open_add, type_plus
 
 CORNER = {"x": 600, "y": 600, "width": 500, "height": 100}
 WITH_TOOLTIP = {"x": 600, "y": 540, "width": 500, "height": 160}
@@ -117,11 +117,8 @@ def test_offline_with_a_model_is_ready(new_studio, new_window, model, shop, shot
         window.wait_ready()
         assert "Offline: the network is not used" in tooltip(window)
         shot(window, "status-offline", clip=WITH_TOOLTIP)
-        (window.folder / "add.py").write_text(ADD, encoding="utf-8")
-        window.open("add.py")
-        window.go(3, 14)
-        window.type("+")
-        assert window.wait_ghost().strip() == "b"
+        open_add(window)
+        type_plus(window)
 
 
 def test_a_model_that_rests_is_loaded_again_when_the_user_types(new_studio, new_window, model, shop, shot):
@@ -130,8 +127,5 @@ def test_a_model_that_rests_is_loaded_again_when_the_user_types(new_studio, new_
         window.wait_ready()
         window.wait_status("The model is not loaded")
         shot(window, "status-resting", clip=CORNER)
-        (window.folder / "add.py").write_text(ADD, encoding="utf-8")
-        window.open("add.py")
-        window.go(3, 14)
-        window.type("+")
-        assert window.wait_ghost().strip() == "b"
+        open_add(window)
+        type_plus(window)

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import re
 
-from editors.vscode.projects import ADD, QUEUE
+from editors.vscode.projects import ADD, QUEUE, open_add
 from editors.vscode.studio import ACCEPT_LINE, TRIGGER
-
-LINE, COLUMN = 3, 14
-"""Behind ``return a `` of ADD, as VS Code counts."""
-
-
-def open_add(window, name="add.py"):
-    (window.folder / name).write_text(ADD, encoding="utf-8")
-    window.open(name)
-    window.go(LINE, COLUMN)
 
 
 def test_typing_in_a_project_brings_code_that_knows_the_other_files(window, shot):
