@@ -58,7 +58,7 @@ def demo(*, model: str | None, offline: bool, as_json: bool, no_color: bool) -> 
     Pulls the default model first if it is not on this machine.
     """
     from coder_lsp.app import load_config
-    from coder_lsp.demo.connect import how_to_connect
+    from coder_lsp.demo.connect import editors_folder, how_to_connect
 
     began = time.perf_counter()
     # Our client knows what it does not handle; pygls would say so on the terminal.
@@ -74,7 +74,7 @@ def demo(*, model: str | None, offline: bool, as_json: bool, no_color: bool) -> 
         return
     _print_totals(out, shown, installed, verified=verified, total_seconds=total_seconds)
     out.print()
-    out.print(how_to_connect(_own_command()))
+    out.print(how_to_connect(_own_command(), editors_folder()))
 
 
 def _model(config: Config, out: Console) -> tuple[InstalledModel, bool | None]:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
-def how_to_connect(command: str) -> str:
-    """Instructions that name ``command``, the way to start ``coder-lsp`` on this machine."""
+import coder_lsp
+
+
+def editors_folder() -> Path | None:
+    """The plugins of the checkout this package runs from; None where it was installed from elsewhere."""
+    folder = Path(coder_lsp.__file__).parents[1] / "editors"
+    return folder if (folder / "nvim" / "lua").is_dir() else None
+
+
+def how_to_connect(command: str, editors: Path | None) -> str:
+    """Instructions that name ``command``, the way to start ``coder-lsp`` on this machine, and where the plugins are."""
+    plugins = str(editors) if editors is not None else "editors"
+    where = "" if editors is not None else "\n  (`editors` is a folder of coder-lsp's repository)\n"
     return f"""\
 Connect your editor
+{where}
+  VS Code: build the extension (Node 22 or newer), install it, and say where the server is:
 
-  Neovim 0.12, in init.lua:
+    cd {plugins}/vscode && npm ci && npm run package && code --install-extension coder-lsp-*.vsix
 
-    vim.lsp.config("coder_lsp", {{ cmd = {{ "{command}", "serve" }}, root_markers = {{ ".git" }} }})
-    vim.lsp.enable("coder_lsp")
-    vim.lsp.inline_completion.enable()
+    "coder-lsp.server.path": "{command}"
+
+  Neovim 0.11 or newer, in init.lua:
+
+    vim.opt.runtimepath:append("{plugins}/nvim")
+    local coder = require("coder_lsp")
+    coder.setup({{ cmd = {{ "{command}", "serve" }} }})
     vim.keymap.set("i", "<Tab>", function()
-      if not vim.lsp.inline_completion.get() then return "<Tab>" end
-    end, {{ expr = true, desc = "Accept the suggestion" }})
+      if not coder.accept() then return "<Tab>" end
+    end, {{ expr = true, desc = "Accept the suggestion, or a tab" }})
 
   Helix, in languages.toml (suggestions appear in the completion menu):
 
@@ -27,6 +45,5 @@ Connect your editor
     name = "python"
     language-servers = ["coder-lsp"]    # before or after the ones you have
 
-  VS Code: an extension is planned. Any extension built on vscode-languageclient 11 can start the server today:
-    {command} serve
+  Emacs and others: docs/editors.md
 """

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from coder_lsp.cli import demo as verb
 from coder_lsp.config import DEFAULT_MODEL
-from coder_lsp.demo.connect import how_to_connect
+from coder_lsp.demo.connect import editors_folder, how_to_connect
 from coder_lsp.models.store import InstalledModel
 
 PLACE = verb.Shown(
@@ -86,8 +86,19 @@ def test_totals(verified, words):
     assert "12.3 s" in file.getvalue()
 
 
-@pytest.mark.parametrize("words", ["vim.lsp.inline_completion.enable()", "languages.toml", "VS Code"])
+@pytest.mark.parametrize("words", ['require("coder_lsp")', "languages.toml", "npm run package", "server.path"])
 def test_the_last_page_names_editors_and_the_command(words):
-    page = how_to_connect("/opt/x/coder-lsp")
+    page = how_to_connect("/opt/x/coder-lsp", Path("/src/editors"))
     assert words in page
-    assert "/opt/x/coder-lsp" in page
+    assert page.count("/opt/x/coder-lsp") == 3
+    assert page.count("/src/editors") == 2
+
+
+def test_the_last_page_names_the_plugins_of_this_checkout():
+    folder = editors_folder()
+    assert folder is not None
+    assert (folder / "vscode" / "package.json").exists()
+
+
+def test_without_a_checkout_the_last_page_says_where_the_plugins_are():
+    assert "repository" in how_to_connect("coder-lsp", None)
