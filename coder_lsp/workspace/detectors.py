@@ -185,7 +185,8 @@ _PLACEHOLDER = re.compile(
 )
 _ADDRESS = re.compile(r"arn:|[\w+.-]+://[^@]*$")
 _CODE_CHARACTERS = re.compile(r"[\[\](){}<>\\|^*,;\s]")
-_WORDS_AND_A_NUMBER = re.compile(r"(?:[A-Za-z]+[_.:/-]?)+\d{0,2}")
+# One way to match a text, or a long one that almost does takes for ever.
+_WORDS_AND_A_NUMBER = re.compile(r"[A-Za-z]+(?:[_.:/-][A-Za-z]+)*[_.:/-]?\d{0,2}")
 _TEMPLATES = re.compile(r"[{}<>$]|%(?![0-9A-Fa-f]{2})")
 
 _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d")

@@ -143,3 +143,12 @@ def test_no_file_of_the_corpus_gives_anything_away(tmp_path):
         (tmp_path / name).write_text(f"{filler}{shape.line}\n{filler}", encoding="utf-8")
         source = folder.read(name)
         assert shape.secret not in getattr(source, "text", "")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "value", ["naver-hyperclovax/HyperCLOVAX-SEED-Think-14B", "a" * 900 + "!", "ab-" * 300 + "!", "a.b:" * 200 + "14B"]
+)
+def test_names_that_are_almost_only_words_take_no_longer_than_others(value):
+    """A pattern with two ways to match tried all of them: hours for the first of these, which is a model's name."""
+    assert mask(f"token = '{value}'\nx = 1\n")[0].endswith("x = 1\n")
