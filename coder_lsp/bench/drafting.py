@@ -198,6 +198,7 @@ def _outcomes(
 
 def _answer(engine: LlamaEngine, prompt: Prompt, way: str, hints: Sequence[tuple[int, ...]], new_tokens: int) -> Answer:
     from coder_lsp.engine import _native
+    from coder_lsp.engine.llama import runners_up
 
     request = _native.Request()
     request.tokens, request.forced, request.max_tokens = prompt.tokens, prompt.forced, new_tokens
@@ -211,7 +212,7 @@ def _answer(engine: LlamaEngine, prompt: Prompt, way: str, hints: Sequence[tuple
         text=said.text,
         finish=said.finish.name,
         logprobs=tuple(said.logprobs),
-        runners_up=tuple(RunnerUp(other.position, other.token, other.logprob) for other in said.runners_up),
+        runners_up=runners_up(said),
         passes=said.passes,
         guessed=said.drafted,
         accepted=said.accepted,

@@ -168,7 +168,7 @@ class LlamaEngine:
                 "total": result.rollback_ms + result.prefill_ms + result.decode_ms,
             },
             sequence=result.sequence,
-            runners_up=tuple(RunnerUp(other.position, other.token, other.logprob) for other in result.runners_up),
+            runners_up=runners_up(result),
         )
 
     def prefill(self, tokens: Sequence[int], sequence: int | None = None, cancel: CancelToken | None = None) -> int:
@@ -361,6 +361,11 @@ def _dimension(facts: _native.GgufFacts, key: str, default: int) -> int:
 def _encodable(text: str) -> str:
     """Lone surrogates, which editors can send and UTF-8 cannot carry, become ``?``."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def runners_up(generation: _native.Generation) -> tuple[RunnerUp, ...]:
+    """Those of a native generation, as values that can be compared."""
+    return tuple(RunnerUp(other.position, other.token, other.logprob) for other in generation.runners_up)
 
 
 def _native_request(request: GenerateRequest) -> _native.Request:

@@ -32,12 +32,18 @@ class Branch:
     logprob: float
 
 
+def looks(text: str) -> str:
+    """What tells two texts apart for who reads them: all but white space."""
+    return "".join(text.split())
+
+
 def branches(first: Generation, forced: bytes, token_bytes: Callable[[int], bytes]) -> list[Branch]:
     """Where texts may leave the first one, the likeliest beginning first.
 
     Left out is what would look like the first text again: other white space, or a part of the same word.
     """
     found: dict[str, Branch] = {}
+    whole = looks(first.text)
     pieces = [token_bytes(token) for token in first.token_ids]
     spent = list(accumulate(first.logprobs, initial=0.0))
     # What had to be written has no part in how likely the rest is.
@@ -50,15 +56,10 @@ def branches(first: Generation, forced: bytes, token_bytes: Callable[[int], byte
         except UnicodeDecodeError:
             continue  # within a character
         logprob = spent[at] - spent[begun] + other.logprob
-        looks = "".join(text.split())
-        if (
-            logprob < _LEAST_LOGPROB
-            or "\n" in common.lstrip()
-            or looks == "".join(common.split())
-            or "".join(first.text.split()).startswith(looks)
-        ):
+        look = looks(text)
+        if logprob < _LEAST_LOGPROB or "\n" in common.lstrip() or look == looks(common) or whole.startswith(look):
             continue
         branch = Branch((*first.token_ids[:at], other.token), text, logprob)
-        if looks not in found or found[looks].logprob < logprob:
-            found[looks] = branch
+        if look not in found or found[look].logprob < logprob:
+            found[look] = branch
     return sorted(found.values(), key=lambda branch: -branch.logprob)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import GenerateRequest
 from coder_lsp.host.address import address_key
-from coder_lsp.host.alternatives import BRANCHING, branches
+from coder_lsp.host.alternatives import BRANCHING, branches, looks
 from coder_lsp.host.places import Places
 from coder_lsp.host.saved import SavedPlaces
 from coder_lsp.host.speeds import Speed
@@ -150,7 +150,7 @@ class ModelWorker:
         if request.alternatives <= 1 or first.finish_reason is FinishReason.CANCELLED:
             return ()
         lines = first.text.count("\n")
-        texts: dict[str, str] = {"".join(first.text.split()): first.text}
+        texts: dict[str, str] = {looks(first.text): first.text}
         for branch in branches(first, asked.forced, self._engine.token_bytes):
             if len(texts) >= request.alternatives:
                 break
@@ -166,6 +166,5 @@ class ModelWorker:
             if generation.finish_reason is FinishReason.CANCELLED:
                 break
             text = branch.text + generation.text
-            # Nobody sees a difference in white space.
-            texts.setdefault("".join(text.split()), text)
+            texts.setdefault(looks(text), text)
         return tuple(texts.values())[1:]

@@ -49,7 +49,7 @@ Finish Session::Decoding::run() {
         if (!rest.empty()) sink_(rest);
     }
     result_.text = stream_.text();
-    // So were tokens decided there; only the one that ended the text is a place where it could have gone on.
+    // Noted of guesses too that were decided behind the end. A chosen end token is a place where the text could go on.
     const std::size_t end = result_.token_ids.size() + (reason == Finish::stop_token ? 1 : 0);
     std::erase_if(result_.runners_up, [&](const RunnerUp& other) { return other.position >= end; });
     return reason;

@@ -9,20 +9,8 @@ import signal
 
 import psutil
 from lsprotocol import types as lsp
+from support.samples import ADD, QUEUE
 from support.session import session
-
-ADD = 'def add(a, b):\n    """Return the sum of a and b."""\n    return a \n\n\nprint(add(1, 2))\n'
-QUEUE = '''class Queue:
-    def __init__(self):
-        self.items = []
-
-    def push(self, item):
-        self.items.append(item)
-
-    def pop(self):
-        """Remove and return the oldest item; raise IndexError if the queue is empty."""
-
-'''
 
 
 async def test_ghost_text_of_the_real_model_is_right(real_home, tmp_path):

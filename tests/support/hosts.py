@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +15,19 @@ from coder_lsp.host.client import HostClient
 from coder_lsp.host.launch import HostLauncher
 from coder_lsp.host.supervisor import HostSupervisor
 from coder_lsp.types import FimRequest
+
+
+def running_hosts(home):
+    """What `coder-lsp host --status` says of the hosts of a home."""
+    done = subprocess.run(
+        [sys.executable, "-m", "coder_lsp", "host", "--status", "--json"],
+        env={**os.environ, "CODER_LSP_HOME": str(home)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout)
 
 
 class Launcher:

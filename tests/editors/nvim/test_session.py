@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import statistics
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.hosts import running_hosts
+from support.samples import ADD, QUEUE
 
 from coder_lsp.config import DEFAULT_MODEL
 
-ADD = 'def add(a, b):\n    """Return the sum of a and b."""\n    return a \n\n\nprint(add(1, 2))\n'
 SHAPES = '''class Rectangle:
     def __init__(self, width, height):
         self.width = width
@@ -35,17 +35,6 @@ def enlarge(r: Rectangle) -> Rectangle:
 SERVE = [sys.executable, "-m", "coder_lsp", "serve"]
 SPLIT_AT_CURSOR = {"prompt": {"anchored": False}}
 """The tiny models speak only right behind the token that begins the middle."""
-QUEUE = '''class Queue:
-    def __init__(self):
-        self.items = []
-
-    def push(self, item):
-        self.items.append(item)
-
-    def pop(self):
-        """Remove and return the oldest item; raise IndexError if the queue is empty."""
-
-'''
 
 
 @pytest.fixture
@@ -54,20 +43,6 @@ def project(real_home, tmp_path):
     for name, text in {"add.py": ADD, "shapes.py": SHAPES, "use.py": USE, "queue_.py": QUEUE}.items():
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-def hosts(home: Path) -> list[dict]:
-    environment = {**os.environ, "CODER_LSP_HOME": str(home)}
-    finished = subprocess.run(
-        [sys.executable, "-m", "coder_lsp", "host", "--status", "--json"],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    answer = json.loads(finished.stdout)
-    return answer["hosts"] if isinstance(answer, dict) else answer
 
 
 def fronts() -> list[psutil.Process]:
@@ -257,7 +232,7 @@ def test_kill_minus_9_of_the_server_and_of_the_model(start, project, real_home):
     (again,) = fronts()
     assert again.pid != front.pid
 
-    (host,) = hosts(real_home)
+    (host,) = running_hosts(real_home)
     os.kill(host["pid"], signal.SIGKILL)
     nvim.type("<Esc>")
     # Elsewhere, where nothing is known yet: the model has to be there again.
@@ -265,7 +240,7 @@ def test_kill_minus_9_of_the_server_and_of_the_model(start, project, real_home):
     nvim.attached()
     nvim.insert_at(9, 0)
     nvim.until_ghost()
-    (another,) = hosts(real_home)
+    (another,) = running_hosts(real_home)
     assert another["pid"] != host["pid"]
 
 
@@ -285,7 +260,7 @@ def test_two_editors_share_one_model(start, project, real_home):
     for nvim in (one, two):
         nvim.insert_at(2, 13)
         nvim.until_ghost("+ b")
-    (host,) = hosts(real_home)
+    (host,) = running_hosts(real_home)
     assert host["clients"] >= 2
     assert len(fronts()) == 2
 

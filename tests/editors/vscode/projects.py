@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.samples import ADD
+
 PRICES = '''"""Prices in cents, with and without tax."""
 
 from dataclasses import dataclass
@@ -39,22 +41,6 @@ class Cart:
         return Price(sum(price.times(count).cents for _, price, count in self.items))
 
 '''
-
-ADD = 'def add(a, b):\n    """Return the sum of a and b."""\n    return a \n\n\nprint(add(1, 2))\n'
-"""Asked behind ``return a ``, the default model says ``+ b``."""
-
-QUEUE = '''class Queue:
-    def __init__(self):
-        self.items = []
-
-    def push(self, item):
-        self.items.append(item)
-
-    def pop(self):
-        """Remove and return the oldest item; raise IndexError if the queue is empty."""
-
-'''
-"""At the end the model writes a body."""
 
 
 def write_shop(folder: Path) -> Path:

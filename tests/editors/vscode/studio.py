@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from support.hosts import running_hosts
 
 from .tools import Tools
 
@@ -85,10 +86,7 @@ class Studio:
 
     def hosts(self) -> list[dict[str, Any]]:
         """The model hosts of its home."""
-        done = self.coder_lsp("host", "--status", "--json")
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
-        return answer["hosts"] if isinstance(answer, dict) else answer
+        return running_hosts(self.home)
 
     def coder_lsp(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 
-from editors.vscode.projects import ADD
+from support.samples import ADD
 
 LONG_LINES = 20_000
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import psutil
 from editors.vscode.conftest import BIN
-from editors.vscode.projects import ADD, QUEUE, open_add, type_plus
+from editors.vscode.projects import open_add, type_plus
+from support.samples import ADD, QUEUE
 
 CORNER = {"x": 600, "y": 600, "width": 500, "height": 100}
 WITH_TOOLTIP = {"x": 600, "y": 540, "width": 500, "height": 160}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from editors.vscode.projects import ADD, QUEUE, open_add
+from editors.vscode.projects import open_add
 from editors.vscode.studio import ACCEPT_LINE, TRIGGER
+from support.samples import ADD, QUEUE
 
 
 def test_typing_in_a_project_brings_code_that_knows_the_other_files(window, shot):

@@ -121,14 +121,6 @@ class Window:
         """The server's log of the window opened last."""
         return self.studio.server_logs()[-1].read_text(encoding="utf-8")
 
-    def calm(self) -> None:
-        """Nothing open over the editor, nothing suggested."""
-        for _ in range(3):
-            self.page.keyboard.press("Escape")
-        while (close := self.page.locator(".notification-toast .codicon-notifications-clear")).count():
-            close.first.hover()
-            close.first.click()
-
     # What a person sees
 
     def ghost(self) -> str:
