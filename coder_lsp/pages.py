@@ -41,6 +41,8 @@ svg {{ width: 100%; height: auto; }}
 pre {{ border: 1px solid #8884; border-radius: 6px; padding: .6rem; overflow: auto; max-height: 26rem;
   font-size: .8rem; }}
 pre i {{ font-style: normal; opacity: .45; }}
+.lines td {{ text-align: left; }} .lines td:first-child {{ width: 8rem; }}
+.lines code {{ font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }}
 footer {{ margin: 2rem 0; opacity: .75; }}
 </style>
 </head>
@@ -79,6 +81,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     first = "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"
     rest = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>{first}{''.join(rest)}</table>"
+
+
+def lines(rows: Iterable[tuple[str, str]]) -> str:
+    """(title, code) pairs below each other, so that lines of code can be compared."""
+    shown = (f"<tr><td>{html.escape(title)}</td><td><code>{html.escape(code)}</code></td></tr>" for title, code in rows)
+    return f'<table class="lines">{"".join(shown)}</table>'
 
 
 def chart(kind: str, *, colors: Sequence[str] = (GREEN, BLUE, ORANGE, GREY), height: int = 260, **options: Any) -> Any:

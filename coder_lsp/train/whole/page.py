@@ -95,9 +95,7 @@ def _completions(written: dict[str, Any]) -> Iterator[str]:
         for one in written["examples"][kind]:
             yield f"<h3>{html.escape(one['path'])}</h3>"
             yield f"<pre>{html.escape(one['before_cursor'])}▏</pre>"
-            yield pages.table(
-                ("", "line"), (("written", one["written"]), ("before", one["base"]), ("after", one["adapted"]))
-            )
+            yield pages.lines((("written", one["written"]), ("before", one["base"]), ("after", one["adapted"])))
 
 
 def _exact_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:

@@ -74,6 +74,16 @@ async def test_what_is_done_is_not_done_again(gaps, tmp_path):
     assert load_samples(file) == samples
 
 
+async def test_similarity_is_made_up_for_where_rapidfuzz_was_missing(gaps):
+    pytest.importorskip("rapidfuzz", reason="rapidfuzz is in the extras eval and train")
+    samples = await complete_all(gaps, KnowsWithContext(), Config(), max_tokens=64)
+    without = [replace(sample, similarity=None) for sample in samples]
+    backend = KnowsWithContext()
+    assert await complete_all(gaps, backend, Config(), max_tokens=64, done=without) == samples
+    assert backend.requests == []
+    assert {sample.similarity for sample in samples if sample.exact} == {1.0}
+
+
 @pytest.mark.parametrize("change", ["context", "model", "budget", "tokens"])
 async def test_another_measurement_is_made(gaps, change):
     done = await complete_all(gaps[:1], KnowsWithContext(), Config(), max_tokens=64)
