@@ -30,6 +30,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font-family: var(--vscode-font-family, system-ui, sans-serif); margin: 2rem auto; max-width: 62rem;
   padding: 0 1rem; color: var(--vscode-foreground, CanvasText); background: var(--vscode-editor-background, Canvas); }}
 h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
+h3 {{ font-size: .95rem; margin: 1.5rem 0 .3rem; }}
 .cards {{ display: flex; flex-wrap: wrap; gap: 1rem; padding: 0; list-style: none; }}
 .cards li {{ border: 1px solid #8886; border-radius: 6px; padding: .6rem 1rem; }}
 .cards b {{ display: block; font-size: 1.5rem; }}
@@ -41,7 +42,7 @@ svg {{ width: 100%; height: auto; }}
 pre {{ border: 1px solid #8884; border-radius: 6px; padding: .6rem; overflow: auto; max-height: 26rem;
   font-size: .8rem; }}
 pre i {{ font-style: normal; opacity: .45; }}
-.lines td {{ text-align: left; }} .lines td:first-child {{ width: 8rem; }}
+.lines td {{ text-align: left; }} .lines td:first-child {{ width: 9rem; }}
 .lines code {{ font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }}
 footer {{ margin: 2rem 0; opacity: .75; }}
 </style>

@@ -1,4 +1,7 @@
-"""``coder-lsp eval``: makes tasks out of a repository, and measures the context that is found for them."""
+"""``coder-lsp eval``: measures on tasks with a known answer.
+
+The group, ``context`` and ``make-tasks``; the other verbs are in modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coder_lsp.cli.late import LateGroup
 from coder_lsp.errors import CoderLspError, InputError
 
 if TYPE_CHECKING:
@@ -19,7 +23,18 @@ if TYPE_CHECKING:
     from coder_lsp.evaluate.exact import Gap, Sample
 
 
-@click.group("eval")
+LATE = {
+    "repo": ("evaluate_repo", "On your own repository: what its newest commits added."),
+    "fim": ("evaluate_fim", "Gaps with a known answer: SantaCoder's lines, HumanEval-Infilling."),
+    "crossfile": ("evaluate_fim", "Places that need other files, by CrossCodeEval's protocol."),
+    "codegen": ("evaluate_codegen", "Programs from descriptions, run against their tests."),
+    "compare": ("evaluate_compare", "Two files of samples, task by task, with significance."),
+    "gate": ("evaluate_compare", "A small fixed set that fails when completions became worse."),
+}
+"""Verbs in other modules, with what ``--help`` says about them."""
+
+
+@click.group("eval", cls=LateGroup, late=LATE)
 def eval() -> None:  # noqa: A001  # the verb's name
     """Measure on tasks with a known answer."""
 
@@ -202,21 +217,25 @@ def _gaps(
 async def _complete(
     config: Config, gaps: Sequence[Gap], max_tokens: int, out: Path | None, say: Callable[[str], object]
 ) -> list[Sample]:
+    from dataclasses import replace
+
     from coder_lsp.app import host_settings
-    from coder_lsp.evaluate.exact import append_sample, complete_all, load_samples
+    from coder_lsp.evaluate import rows
+    from coder_lsp.evaluate.exact import Sample, complete_all
     from coder_lsp.host.supervisor import HostSupervisor
 
     def on_sample(sample: Sample, number: int, total: int) -> None:
         if out is not None:
             try:
-                append_sample(out, sample)
+                rows.append(out, sample)
             except OSError as error:
                 raise CoderLspError(f"cannot write {out}: {error.strerror}") from error
         mark = "exact" if sample.exact else sample.reason or "other"
         say(f"{number}/{total}  {sample.task_id}  {sample.recipe}  {mark}  {sample.ms / 1000:.1f} s")
 
-    done = load_samples(out) if out is not None else []
-    supervisor = HostSupervisor(host_settings(config))
+    done = rows.load(out, Sample) if out is not None else []
+    # A host that works ahead would keep the places of an evaluation on disk, instead of the user's.
+    supervisor = HostSupervisor(host_settings(replace(config, idle=replace(config.idle, enabled=False))))
     try:
         return await complete_all(gaps, supervisor, config, max_tokens=max_tokens, done=done, on_sample=on_sample)
     finally:

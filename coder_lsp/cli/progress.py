@@ -62,4 +62,4 @@ class Shown:
 def _amount(count: int, unit: str) -> str:
     from coder_lsp.models.files import human
 
-    return human(count) if unit == "bytes" else f"{count:,} {unit}"
+    return human(count) if unit == "bytes" else f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"

@@ -7,12 +7,12 @@ they are run. What preparing does is in ``coder_lsp.train.prepare.pipeline``.
 from __future__ import annotations
 
 import contextlib
-import importlib
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coder_lsp.cli.late import LateGroup
 from coder_lsp.errors import InputError
 
 LATE = {
@@ -24,28 +24,7 @@ LATE = {
 """Verbs in other modules, with what ``--help`` says about them."""
 
 
-class TrainGroup(click.Group):
-    """A group some of whose commands are imported when they are run: ``--help`` loads no torch."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *LATE]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in LATE:
-            return super().get_command(ctx, cmd_name)
-        # A keyword or a builtin has an underscore behind it, as a function.
-        module = importlib.import_module(f"coder_lsp.cli.{LATE[cmd_name][0]}")
-        command = getattr(module, f"{cmd_name}_" if cmd_name == "all" else cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
-        here = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl([*here, *((name, said) for name, (_, said) in LATE.items())])
-
-
-@click.group(cls=TrainGroup)
+@click.group(cls=LateGroup, late=LATE)
 def train() -> None:
     """Fine-tune a model on your own repositories, on this machine."""
 

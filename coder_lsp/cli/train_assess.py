@@ -68,19 +68,20 @@ async def complete(
     ``tell`` hears of each new one, with its number and how many a subject has.
     """
     from coder_lsp.app import host_settings
-    from coder_lsp.evaluate.exact import append_sample, load_samples
+    from coder_lsp.evaluate import rows
+    from coder_lsp.evaluate.exact import Sample
     from coder_lsp.host.supervisor import HostSupervisor
     from coder_lsp.train.assess import complete
 
     def on_sample(subject: Subject, sample: Sample, number: int, total: int) -> None:
         if out is not None:
             try:
-                append_sample(out, sample)
+                rows.append(out, sample)
             except OSError as error:
                 raise CoderLspError(f"cannot write {out}: {error.strerror}") from error
         tell(subject, sample, number, total)
 
-    done: list[Sample] = load_samples(out) if out is not None else []
+    done = rows.load(out, Sample) if out is not None else []
     supervisor: Any = HostSupervisor(host_settings(config))
     try:
         return await complete(gaps, supervisor, config, both, done=done, on_sample=on_sample)

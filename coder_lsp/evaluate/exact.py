@@ -10,15 +10,13 @@ Rows go to a file as they are made and are not made again, so a run may be ended
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coder_lsp.completion.service import CompletionService
-from coder_lsp.errors import InputError
 from coder_lsp.languages import by_path
 from coder_lsp.types import CompletionRequest, Snippet, Trigger
 
@@ -215,38 +213,6 @@ def chosen(tasks: Sequence[Task], count: int | None, seed: int) -> list[Task]:
         return list(tasks)
     numbers = random.Random(seed).sample(range(len(tasks)), count)  # noqa: S311  # a sample, not a secret
     return [tasks[number] for number in sorted(numbers)]
-
-
-def load_samples(path: Path) -> list[Sample]:
-    """What a run before this one made; nothing if there is no such file. A last line cut short is left out.
-
-    :raises InputError: the file is something else.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    samples = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            samples.append(Sample(**json.loads(line)))
-        except (ValueError, TypeError) as error:  # noqa: PERF203  # a few hundred lines
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise InputError(f"{path}, line {number} is no sample of this evaluation") from error
-    return samples
-
-
-def append_sample(path: Path, sample: Sample) -> None:
-    """Add one line, after what a run that was ended may have left of its last."""
-    with path.open("a+b") as stream:
-        stream.seek(0)
-        data = stream.read()
-        if data and not data.endswith(b"\n"):
-            stream.truncate(data.rfind(b"\n") + 1)
-        stream.write(json.dumps(asdict(sample)).encode() + b"\n")
 
 
 def compare(samples: Sequence[Sample], *, seed: int) -> dict[str, Any]:

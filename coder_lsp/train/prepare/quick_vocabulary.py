@@ -148,6 +148,7 @@ def _samples() -> tuple[str, ...]:
         "if(a){b;}else{c;}\n\treturn\n\"s\\n\" 'c' `t`  \t  mixed \t tabs\n",
     )
     folder = Path(__file__).parent
-    own = (folder / "quick_vocabulary.py", folder / "git.py", folder.parents[1] / "language_table.py")
+    package = folder.parents[1]
+    own = (folder / "quick_vocabulary.py", package / "workspace" / "git.py", package / "language_table.py")
     code = (path.read_text(encoding="utf-8") for path in own)
     return (*odd, *(re.sub(r"[^\t\n -~]", "?", text) for text in code))

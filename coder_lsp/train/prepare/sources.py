@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coder_lsp.errors import InputError
-from coder_lsp.train.prepare.git import find_repository
 from coder_lsp.train.prepare.licence import is_licence, objection
 from coder_lsp.workspace.filters import MAX_FILE_BYTES, left_out_by_size
 from coder_lsp.workspace.folder import Folder
+from coder_lsp.workspace.git import find_repository
 from coder_lsp.workspace.source import RawFile, read_raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from coder_lsp.train.prepare.git import Branch, Entry, Repository
+    from coder_lsp.workspace.git import Branch, Entry, Repository
 
 _AT_ONCE = 256
 """Files whose bytes are in memory here at the same time, at most; a file has at most 1 MB."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 from support.scripted_backend import ScriptedBackend
 
 from coder_lsp.config import Config
-from coder_lsp.errors import InputError
-from coder_lsp.evaluate import exact
+from coder_lsp.evaluate import exact, rows
 from coder_lsp.evaluate.crosscodeeval import Fragment
-from coder_lsp.evaluate.exact import Gap, append_sample, chosen, compare, complete_all, interval, load_samples
+from coder_lsp.evaluate.exact import Gap, Sample, chosen, compare, complete_all, interval
 from coder_lsp.types import FimResult, FinishReason, Snippet
 
 OURS = (Snippet("lib/shapes.py", "def area_of(shape):\n", 0, 1, "similar", 1.0),)
@@ -55,23 +53,23 @@ async def test_a_first_line_counts_with_and_without_context(gaps):
 async def test_what_is_done_is_not_done_again(gaps, tmp_path):
     file = tmp_path / "samples.jsonl"
     await complete_all(
-        gaps[:2], KnowsWithContext(), Config(), max_tokens=64, on_sample=lambda sample, *_: append_sample(file, sample)
+        gaps[:2], KnowsWithContext(), Config(), max_tokens=64, on_sample=lambda sample, *_: rows.append(file, sample)
     )
     # Ended while it wrote: the broken line goes, and only that.
     file.write_bytes(file.read_bytes()[:-30])
-    assert len(load_samples(file)) == 3
+    assert len(rows.load(file, Sample)) == 3
     backend = KnowsWithContext()
     samples = await complete_all(
         gaps,
         backend,
         Config(),
         max_tokens=64,
-        done=load_samples(file),
-        on_sample=lambda sample, *_: append_sample(file, sample),
+        done=rows.load(file, Sample),
+        on_sample=lambda sample, *_: rows.append(file, sample),
     )
     assert len(samples) == 6
     assert len(backend.requests) == 3
-    assert load_samples(file) == samples
+    assert rows.load(file, Sample) == samples
 
 
 async def test_similarity_is_made_up_for_where_rapidfuzz_was_missing(gaps):
@@ -158,14 +156,3 @@ def test_the_references_choice_is_shown_in_the_models_own_format():
     best, second = exact.as_snippets(fragments)
     assert (best.path, best.text) == ("a.py", "one\ntwo\n")
     assert best.score > second.score
-
-
-def test_a_file_of_something_else_is_refused(tmp_path):
-    file = tmp_path / "samples.jsonl"
-    assert load_samples(file) == []
-    file.write_text(json.dumps({"other": 1}) + "\n")
-    with pytest.raises(InputError, match="line 1 is no sample"):
-        load_samples(file)
-    file.write_bytes(b"\xff\n")
-    with pytest.raises(InputError, match="cannot read"):
-        load_samples(file)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 
 import pytest
 from support.repositories import commit, git, repository, write
 
 from coder_lsp.errors import InputError
-from coder_lsp.train.prepare.git import find_repository
+from coder_lsp.workspace import git as workspace_git
+from coder_lsp.workspace.git import find_repository
 
 
 def test_entries_with_odd_names_links_and_submodules(tmp_path):
@@ -136,6 +138,75 @@ def test_a_folder_that_git_refuses_is_an_error_that_says_why(tmp_path):
     (folder / ".git" / "HEAD").write_text("nonsense\n")
     with pytest.raises(InputError, match="git cannot read"):
         find_repository(folder)
+
+
+def test_what_a_command_prints_comes_by_lines(tmp_path):
+    folder = repository(tmp_path / "r", [{"a.py": "1\n"}, {"b.py": "1\n"}])
+    found = find_repository(folder)
+    lines = list(found.lines("rev-list", found.branch().commit))
+    assert b"".join(lines).decode() == git(folder, "log", "--format=%H")
+    assert len(lines) == 2
+    with pytest.raises(InputError, match="git cannot read"):
+        list(found.lines("rev-list", "absent"))
+
+
+def damage(folder, path, data):
+    name = git(folder, "rev-parse", f"HEAD:{path}").strip()
+    place = folder / ".git" / "objects" / name[:2] / name[2:]
+    place.chmod(0o644)
+    place.write_bytes(data)
+    return name
+
+
+def test_a_damaged_object_is_an_error_that_says_which(tmp_path):
+    texts = {f"f{number:03}.py": f"x = {number}\n" for number in range(200)}
+    folder = repository(tmp_path / "r", [texts])
+    found = find_repository(folder)
+    commit_name = found.branch().commit
+    names = [entry.blob for entry in found.files(commit_name)]
+    name = damage(folder, "f005.py", b"damaged")
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        list(found.files(commit_name))
+    with found.blobs() as blobs:
+        contents = list(blobs.read(names))
+    assert [number for number, data in enumerate(contents) if data is None] == [5], "as one that is not there"
+    # Its head says more than is there: git ends. The names of more than one pipe are still to be asked for.
+    name = damage(folder, "f005.py", zlib.compress(b"blob 7000\0" + os.urandom(7000))[:5000])
+    with pytest.raises(InputError, match=name), found.blobs() as blobs:
+        list(blobs.read(names))
+
+
+def test_a_partial_clone_fetches_nothing_and_says_what_to_do(tmp_path):
+    origin = repository(tmp_path / "origin", [{"a.py": "1\n"}])
+    git(origin, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{origin}", "partial")
+    found = find_repository(tmp_path / "partial")
+    with pytest.raises(InputError, match="git cannot read") as raised:
+        list(found.files(found.branch().commit))
+    assert "partial clone" in raised.value.hint
+
+
+def test_not_even_an_older_git_starts_the_program_that_would_fetch(tmp_path, monkeypatch):
+    trap = tmp_path / "trap"
+    origin = repository(tmp_path / "origin", [{"a.py": "1\n"}])
+    git(origin, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{origin}", "partial")
+    folder = tmp_path / "partial"
+    git(folder, "config", "remote.origin.url", f"ext::touch {trap}")
+    git(folder, "config", "protocol.ext.allow", "always")
+    safe = workspace_git._environment
+    known = ("GIT_NO_LAZY_FETCH",)
+    monkeypatch.setattr(
+        workspace_git, "_environment", lambda: {name: value for name, value in safe().items() if name not in known}
+    )
+    found = find_repository(folder)
+    with pytest.raises(InputError):
+        list(found.files(found.branch().commit))
+    assert not trap.exists()
+    known = (*known, "GIT_ALLOW_PROTOCOL")
+    with pytest.raises(InputError):
+        list(found.files(found.branch().commit))
+    assert trap.exists(), "the trap works"
 
 
 def test_no_repository(tmp_path):

@@ -93,7 +93,10 @@ class Repository:
         raise InputError(f"{self.folder} has no commits", hint="commit something first, or name another repository")
 
     def files(self, commit: str, *, deep: bool = True) -> Iterator[Entry]:
-        """All entries of a commit, by path; without ``deep`` those at its top."""
+        """All entries of a commit, by path; without ``deep`` those at its top.
+
+        :raises InputError: git refuses, or an object is damaged or, in a partial clone, not there.
+        """
         below = ("-r",) if deep else ()
         for record in self._records("ls-tree", *below, "-z", "-l", "--full-tree", commit):
             head, _, name = record.partition(b"\t")
@@ -101,6 +104,8 @@ class Repository:
             if mode == b"040000":
                 continue
             kind = "file" if mode in _REGULAR else "link" if mode == b"120000" else "submodule"
+            if size == b"BAD":
+                raise _refused(self.folder, b"object " + blob + b" is damaged")
             yield Entry(_text(name), blob.decode(), int(size) if size != b"-" else 0, kind)
 
     def changed(self, commit: str) -> Iterator[tuple[str, int]]:
@@ -129,14 +134,31 @@ class Repository:
             if name:
                 yield _text(name), time
 
+    def lines(self, *arguments: str) -> Iterator[bytes]:
+        """What a command of git's prints, a line at a time with its end.
+
+        For commands that only read objects; those that compare take ``--no-ext-diff`` and ``--no-textconv``, as the
+        repository's attributes can name programs for that.
+
+        :raises InputError: git refuses.
+        """
+        with self._process(*arguments, stdin=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            yield from process.stdout
+
     @contextmanager
     def blobs(self) -> Iterator[BlobReader]:
-        """Contents of blobs, for as long as the context lasts."""
+        """Contents of blobs, for as long as the context lasts.
+
+        :raises InputError: when it ends, git having met an object that is damaged.
+        """
         with self._process("cat-file", "--batch", stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            yield BlobReader(process.stdin, process.stdout)
-            process.stdin.close()
+            # It ended before it was told to, and will have said why.
+            with suppress(BrokenPipeError):
+                yield BlobReader(process.stdin, process.stdout)
+                process.stdin.close()
 
     def _commit(self, reference: str) -> str | None:
         # "--" ends options, so that a reference cannot be one; "^{commit}" follows tags.
@@ -232,7 +254,7 @@ def find_repository(folder: Path) -> Repository | None:
     if shutil.which("git") is None:
         return None
     repository = Repository(folder)
-    done = repository._run(("rev-parse", "--git-dir"))  # noqa: SLF001  # of this module  # of this module
+    done = repository._run(("rev-parse", "--git-dir"))  # noqa: SLF001  # of this module
     if done.returncode:
         raise _refused(folder, done.stderr)
     return repository
@@ -249,19 +271,24 @@ def _environment() -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
-        # A partial clone would fetch what it lacks.
+        # A partial clone would fetch what it lacks. Git before 2.39.4 does not know the first, and over
+        # protocol.allow a repository's own protocol.ext.allow wins, which starts a program.
         "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
         "LC_ALL": "C",
     }
 
 
 def _refused(folder: Path, said: bytes) -> InputError:
-    line = next((line for line in _text(said).splitlines() if line.strip()), "no reason given")
-    owner = "dubious ownership" in line
-    return InputError(
-        f"git cannot read {folder}: {line.removeprefix('fatal: ')}",
-        hint=f"git config --global --add safe.directory {folder}" if owner else "git fsck says what is wrong",
-    )
+    lines = [line for line in _text(said).splitlines() if line.strip()]
+    # What it ended for stands behind warnings.
+    line = next((line for line in lines if line.startswith("fatal: ")), lines[0] if lines else "no reason given")
+    hint = "git fsck says what is wrong"
+    if "dubious ownership" in line:
+        hint = f"git config --global --add safe.directory {folder}"
+    elif "promisor" in line:
+        hint = "it is a partial clone, and nothing is fetched: clone it without --filter"
+    return InputError(f"git cannot read {folder}: {line.removeprefix('fatal: ')}", hint=hint)
 
 
 def _text(data: bytes) -> str:
