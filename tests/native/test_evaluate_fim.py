@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from coder_lsp.cli.evaluate import eval as verb
@@ -61,7 +62,10 @@ def test_the_same_again_is_the_same_text(models, tmp_path):
     assert [row["text"] for row in samples(first)] == [row["text"] for row in samples(second)]
 
 
-def test_a_gap_is_filled_plainly(models, tmp_path):
+@pytest.mark.parametrize(
+    ("way", "before", "behind"), [("plain", "def f(x):", "f(1)"), ("cursor", "def f(x):\n", "\nf(1)")]
+)
+def test_a_gap_is_filled_by_the_bare_prompt(models, tmp_path, way, before, behind):
     task = {
         "name": "n",
         "language": "py",
@@ -70,7 +74,7 @@ def test_a_gap_is_filled_plainly(models, tmp_path):
         "canonical_solution": "    return x",
     }
     path, out = write(tmp_path / "tasks.jsonl", [task]), tmp_path / "samples.jsonl"
-    run("fim", path, "--through", "plain", "--model", models.random, "--max-tokens", 8, "-o", out)
+    run("fim", path, "--through", way, "--model", models.random, "--max-tokens", 8, "-o", out)
     (row,) = samples(out)
     tokenize = LlamaVocabulary.load(models.random).tokenize
-    assert row["prompt_tokens"] == len(tokenize("def f(x):\n")) + len(tokenize("\nf(1)")) + 3
+    assert row["prompt_tokens"] == len(tokenize(before)) + len(tokenize(behind)) + 3
