@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from coder_lsp import __version__
-from coder_lsp.doctor.finding import fail, ok
+from coder_lsp.doctor.finding import fail, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,18 @@ from coder_lsp.errors import CoderLspError, ModelNotFound
 try:
     LlamaEngine.load(Path("no such file"), EngineOptions())
 except ModelNotFound:
-    print("loads; compiled against llama-cpp-python", check_version())
+    from coder_lsp.engine import _native
+    amx = "AMX_INT8 = 1" in _native.system_info()
+    print("loads; compiled against llama-cpp-python", check_version(), "with AMX" if amx else "")
 except CoderLspError as error:
     sys.exit(error.message)
 """
 """The native module itself finds that there is no such file, so it has been loaded by then."""
+_AMX = "with AMX"
+WITHOUT_AMX = """\
+In a checkout: `pip cache remove llama_cpp_python`, remove .venv, and run scripts/setup, which compiles without it. \
+Otherwise: set CFLAGS and CXXFLAGS to "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16", then \
+`pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python coder-lsp`."""
 _ENGINE_SECONDS = 60
 """For importing one extension module; a cold disk takes a few seconds."""
 
@@ -67,8 +74,15 @@ def check_native_engine() -> Iterator[Finding]:
     done = subprocess.run(
         (sys.executable, "-c", ENGINE_PROGRAM), capture_output=True, text=True, timeout=_ENGINE_SECONDS, check=False
     )
-    if done.returncode == 0:
-        yield ok("native engine", done.stdout.strip())
+    said = done.stdout.strip()
+    if done.returncode == 0 and said.endswith(_AMX):
+        yield warn(
+            "native engine",
+            f"{said}, which crashes (llama.cpp #20824) and is gone around: prompts are read more slowly",
+            WITHOUT_AMX,
+        )
+    elif done.returncode == 0:
+        yield ok("native engine", said)
     elif done.returncode < 0:
         died_of = signal.Signals(-done.returncode).name
         yield fail(

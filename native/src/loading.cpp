@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 
+#include "amx.h"
 #include "batch_sizes.h"
 #include "faults.h"
 #include "log.h"
@@ -48,7 +49,7 @@ std::shared_ptr<llama_model> load_model(const LoadOptions& options, const Progre
     llama_model_params params = llama_model_default_params();
     params.n_gpu_layers = 0;
     params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
-    params.use_extra_bufts = options.repack;
+    params.use_extra_bufts = options.repack && !compiled_for_amx();
     params.vocab_only = options.vocabulary_only;
     // Text is tokenised in pieces, in the middle of prompts: a space put before each piece would change it.
     llama_model_kv_override overrides[2] = {};

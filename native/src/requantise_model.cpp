@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "amx.h"
 #include "faults.h"
 #include "gguf_file.h"
 #include "log.h"
@@ -60,6 +61,7 @@ ModelOwner load_for_measuring(const std::string& path) {
     const LogTurn turn;
     inspect_gguf(path);
     llama_model_params params = llama_model_default_params();
+    params.use_extra_bufts = !compiled_for_amx();
     params.n_gpu_layers = 0;
     params.load_mode = LLAMA_LOAD_MODE_MMAP;
     ModelOwner model(llama_model_load_from_file(path.c_str(), params), [](llama_model* loaded) {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <ctime>
 
+#include "amx.h"
 #include "faults.h"
 #include "requantise_formats.h"
 
@@ -73,6 +74,7 @@ class Products {
         const auto extra = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(
             ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts"));
         ggml_tensor* weight = product->src[0];
+        if (compiled_for_amx()) return ggml_backend_cpu_buffer_type();
         for (ggml_backend_buffer_type_t* kind = extra ? extra(device) : nullptr; kind && *kind; ++kind) {
             const ggml_backend_buffer_ptr empty(ggml_backend_buft_alloc_buffer(*kind, 0));
             weight->buffer = empty.get();

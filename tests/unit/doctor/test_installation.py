@@ -42,6 +42,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch):
     ("program", "status", "words"),
     [
         ("print('built for x')", Status.OK, "built for x"),
+        ("print('loads with AMX')", Status.WARN, "prompts are read more slowly"),
         ("raise ImportError('no libllama')", Status.FAIL, "ImportError: no libllama"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", Status.FAIL, "SIGILL"),
     ],
