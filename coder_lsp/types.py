@@ -71,6 +71,8 @@ class Snippet:
     score: float = 0.0
     line_scores: tuple[float, ...] = ()
     """The same for each line of ``text``; without them lines go from the end."""
+    alike: bool = False
+    """A function like the one around the place: worth reading the prompt again for."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,10 @@ class ContextSource(Protocol):
 
     def holds(self, snippets: tuple[Snippet, ...]) -> bool:
         """Whether the files still say what these snippets show."""
+        ...
+
+    def scope(self, request: CompletionRequest) -> str:
+        """The head of the function around a place, with that of its class; empty outside. Quick, and never raises."""
         ...
 
 

@@ -2,9 +2,10 @@
 
 The block stands at the beginning of the prompt, so each change of it means evaluating the whole prompt again, seconds
 on a laptop. It is therefore made once for a place and kept, and looked at again after a jump, after another document
-was worked on, after a pause. A request that finds it due for that takes the old one, as long as what it shows is still
-true, and the new one is made when nobody waits; the host goes on with the old prompt until the new one is evaluated.
-The old block stays if most of what a new one would show is in it.
+was worked on, after a pause, and in another function. A request that finds it due for that takes the old one, as long
+as what it shows is still true, and the new one is made when nobody waits; the host goes on with the old prompt until
+the new one is evaluated. The old block stays if most of what a new one would show is in it, and in another function
+near by unless there is one like it to be shown.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Frozen:
     root: str
     budget: int
     line: int
+    scope: str
     asked: float
     due: bool = False
     """Something else may be worth showing now."""
@@ -55,19 +57,20 @@ class FrozenContext:
         """
         now = self._clock()
         line = request.text.count("\n", 0, request.cursor)
+        scope = self._source.scope(request)
         frozen = self._blocks.get(request.uri)
         if frozen is None or frozen.budget != budget or frozen.root != request.root:
-            frozen = _Frozen(self._source.context(request, budget), request.root, budget, line, now)
+            frozen = _Frozen(self._source.context(request, budget), request.root, budget, line, scope, now)
             self._blocks[request.uri] = frozen
             if len(self._blocks) > _DOCUMENTS:
                 self._blocks.popitem(last=False)
         else:
             frozen.due = frozen.due or self._stale(frozen, request.uri, line, now)
-            if frozen.due and not (waiting and self._source.holds(frozen.snippets)):
-                fresh = self._source.context(request, budget)
-                if _shared(fresh, frozen.snippets) < KEPT_SHARE or not self._source.holds(frozen.snippets):
-                    frozen.snippets = fresh
-                frozen.line, frozen.due = line, False
+            elsewhere = scope not in {"", frozen.scope}
+            if (frozen.due or elsewhere) and not (waiting and self._source.holds(frozen.snippets)):
+                self._renew(frozen, self._source.context(request, budget))
+                frozen.line, frozen.due = (line if frozen.due else frozen.line), False
+                frozen.scope = scope or frozen.scope
         frozen.asked = now
         self._newest = request.uri
         self._blocks.move_to_end(request.uri)
@@ -85,6 +88,15 @@ class FrozenContext:
         """Take every block for stale, because more of the workspace is known now."""
         for frozen in self._blocks.values():
             frozen.asked = -math.inf
+
+    def _renew(self, frozen: _Frozen, fresh: tuple[Snippet, ...]) -> None:
+        alike = tuple(snippet for snippet in fresh if snippet.alike)
+        if (
+            (frozen.due and _shared(fresh, frozen.snippets) < KEPT_SHARE)
+            or _shared(alike, frozen.snippets) < KEPT_SHARE
+            or not self._source.holds(frozen.snippets)
+        ):
+            frozen.snippets = fresh
 
     def _stale(self, frozen: _Frozen, uri: str, line: int, now: float) -> bool:
         if not frozen.snippets:

@@ -91,6 +91,9 @@ class Given:
         """Whether they are of the gap at hand: blocks of the gap before it are not to stay."""
         return snippets == self.snippets
 
+    def scope(self, request: CompletionRequest) -> str:  # noqa: ARG002  # the contract's
+        return ""
+
 
 async def complete_all(
     gaps: Sequence[Gap],

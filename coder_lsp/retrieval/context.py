@@ -10,10 +10,11 @@ the user types is ``completion.context``'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from coder_lsp.retrieval.analogues import analogues
 from coder_lsp.retrieval.graph import dependency_order
 from coder_lsp.retrieval.imports import Catalogue, resolve
 from coder_lsp.retrieval.passages import FILE_TOKENS, Passage, choose, estimated_tokens
@@ -22,10 +23,11 @@ from coder_lsp.retrieval.signals import Candidates, names_in_use, same_name, sim
 from coder_lsp.types import Snippet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from coder_lsp.retrieval.index import Hit, Index
+    from coder_lsp.retrieval.place import Place
     from coder_lsp.retrieval.signals import Near
     from coder_lsp.syntax.outline import Import
 
@@ -33,6 +35,9 @@ FIRST_SHARE = 0.25
 """Part of the block that their signatures may take before anything else is chosen."""
 FIRST_SCORE = 10.0
 """More than any other line is worth, so that they are cut last."""
+ANALOGUES_SHARE = 0.4
+"""Part of the block for functions like the one being written."""
+ANALOGUE_SCORE = 8.0
 WHOLE_SHARE = 0.2
 """Part of the block for what follows the most similar chunks, in one piece."""
 WHOLE_HITS = 3
@@ -84,12 +89,13 @@ def assemble(
     hits = similar(candidates, place)
     for each in recent:
         candidates.add(each.file, each.start_line, each.end_line, each.weight, "recent")
+    nearest = _analogous(candidates, place, hits, budget * ANALOGUES_SHARE)
     first = _first(candidates, near, budget * FIRST_SHARE)
     first += _whole(candidates, hits, budget * WHOLE_SHARE, text)
     candidates.keep_best(MOST_LINES)
-    left = budget * SURPLUS - sum(_cost(candidates, passage) for passage in first)
+    left = budget * SURPLUS - sum(_cost(candidates, passage) for passage in (*nearest, *first))
     chosen = choose(candidates.lines, place.known, left, share=FILE_SHARE, least=LEAST_WORTH)
-    return _snippets(index, candidates, [*first, *chosen])
+    return _snippets(index, candidates, [*first, *chosen], nearest)
 
 
 def _first(candidates: Candidates, near: Sequence[Near], budget: float) -> list[Passage]:
@@ -106,6 +112,21 @@ def _first(candidates: Candidates, near: Sequence[Near], budget: float) -> list[
             budget -= cost
             passages.append(passage)
             for line in lines:
+                candidates.lines[each.file].weights.pop(line, None)
+    return passages
+
+
+def _analogous(candidates: Candidates, place: Place, hits: Sequence[Hit], budget: float) -> list[Passage]:
+    """Functions like the one being written, as far as it goes, in one piece; the likest last."""
+    passages: list[Passage] = []
+    for each in analogues(candidates, place, hits):
+        score = ANALOGUE_SCORE * each.likeness
+        passage = Passage(each.file, each.lines, score, f"analogous: {each.definition.name}")
+        cost = _cost(candidates, passage)
+        if cost <= budget:
+            budget -= cost
+            passages.insert(0, passage)
+            for line in each.lines:
                 candidates.lines[each.file].weights.pop(line, None)
     return passages
 
@@ -139,15 +160,27 @@ def _cost(candidates: Candidates, passage: Passage) -> float:
     return FILE_TOKENS + sum(estimated_tokens(text[line]) for line in passage.lines)
 
 
-def _snippets(index: Index, candidates: Candidates, chosen: Sequence[Passage]) -> tuple[Snippet, ...]:
+def _snippets(
+    index: Index, candidates: Candidates, chosen: Sequence[Passage], nearest: Sequence[Passage]
+) -> tuple[Snippet, ...]:
+    """Snippets of what was chosen, file by file; each of ``nearest`` on its own behind them."""
+    shown = {(passage.file, line) for passage in nearest for line in passage.lines}
     by_file: dict[int, list[Passage]] = {}
     for passage in chosen:
-        by_file.setdefault(passage.file, []).append(passage)
+        lines = tuple(line for line in passage.lines if (passage.file, line) not in shown)
+        if lines:
+            by_file.setdefault(passage.file, []).append(replace(passage, lines=lines))
     snippets: list[Snippet] = []
     for file in _order(index, by_file):
         known = index.file(file)
         if known is not None:
             snippets += _regions(known.path, candidates.lines[file].text, by_file[file])
+    for passage in nearest:
+        known = index.file(passage.file)
+        if known is not None:
+            text = candidates.lines[passage.file].text
+            snippet = _snippet(known.path, text, dict.fromkeys(passage.lines, passage))
+            snippets.append(replace(snippet, alike=True))
     return tuple(snippets)
 
 
@@ -199,18 +232,18 @@ def _regions(path: str, text: Sequence[str], passages: Sequence[Passage]) -> lis
             regions[-1].append(line)
         else:
             regions.append([line])
-    snippets = []
-    for lines in regions:
-        best = max((owner[line] for line in lines), key=lambda passage: passage.score)
-        snippets.append(
-            Snippet(
-                path=path,
-                text="\n".join(text[line].rstrip() for line in lines) + "\n",
-                start_line=lines[0],
-                end_line=lines[-1] + 1,
-                source=best.source,
-                score=round(best.score, 6),
-                line_scores=tuple(round(owner[line].score, 6) for line in lines),
-            )
-        )
-    return snippets
+    return [_snippet(path, text, {line: owner[line] for line in lines}) for lines in regions]
+
+
+def _snippet(path: str, text: Sequence[str], owner: Mapping[int, Passage]) -> Snippet:
+    """Lines of a file, in their order, and the passage that each is of."""
+    best = max(owner.values(), key=lambda passage: passage.score)
+    return Snippet(
+        path=path,
+        text="\n".join(text[line].rstrip() for line in owner) + "\n",
+        start_line=min(owner),
+        end_line=max(owner) + 1,
+        source=best.source,
+        score=round(best.score, 6),
+        line_scores=tuple(round(passage.score, 6) for passage in owner.values()),
+    )

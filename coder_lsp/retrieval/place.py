@@ -7,9 +7,13 @@ millisecond. Knows no index; ``context`` does the asking.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.bm25 import tokenize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 IDENTIFIER = re.compile(r"[^\W\d]\w+")
 """Names of two characters and more. Shorter ones say nothing about another file."""
@@ -41,7 +45,13 @@ NAMES_LINES = 10
 NAMES_DECAY = 0.9
 
 _LOOK_BACK_LINES = 2_000
+_LOOK_BACK_CHARACTERS = 100_000
 _HEADS = 8
+_HEAD_LINES = 40
+_CLOSING = tuple("})]")
+_OPENING = (":", "{", "=>")
+_QUOTES = ('"""', "'''")
+_COMMENTS = ("#", "//", "/*", "*")
 _CONTROL = re.compile(
     r"(?:\}\s*)?(?:if|elif|else|elsif|for|foreach|while|until|switch|case|match|try|catch|except|finally|with|do|loop|when|"
     r"unless|using|lock|select|return|await|yield|unsafe|synchronized)\b"
@@ -63,6 +73,9 @@ class Head:
     kind: str
     """``function``, ``class`` or ``block``."""
     line: str
+    """All of a head that is written over several lines, as one."""
+    row: int = field(default=0, compare=False)
+    """Its last line, among the non-blank ones above the place."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,8 @@ class Place:
     """What encloses the place, the innermost first."""
     known: frozenset[str] = field(repr=False)
     """Every identifier of the document: what it has already it need not be shown."""
+    written: tuple[str, ...] = field(default=(), repr=False)
+    """The lines of the enclosing function's body above the cursor's, stripped, without blank ones and comments."""
 
     @property
     def function(self) -> str:
@@ -86,9 +101,16 @@ class Place:
         return next((head.name for head in self.heads if head.kind == "function"), "")
 
 
+def scope(text: str, cursor: int) -> str:
+    """The head of the function around a place, after that of its class; empty outside of functions."""
+    heads = enclosing(_above(text, cursor), _column(text, cursor))
+    named = [head.line for head in heads if head.kind != "block"]
+    return "\n".join(reversed(named)) if any(head.kind == "function" for head in heads) else ""
+
+
 def look(text: str, cursor: int) -> Place:
     """What the place ``cursor`` (a code point offset) of a document asks for."""
-    before = [line for line in text[:cursor].split("\n")[-_LOOK_BACK_LINES:] if line.strip()]
+    before = _above(text, cursor)
     heads = enclosing(before, _column(text, cursor))
     terms: dict[str, float] = {}
     weight = 1.0
@@ -109,7 +131,15 @@ def look(text: str, cursor: int) -> Place:
             names.update(dict.fromkeys(IDENTIFIER.findall(head.line), 1.0))
     for word in KEYWORDS & names.keys():
         del names[word]
-    return Place(terms, names, frozenset(called), heads, frozenset(IDENTIFIER.findall(text)))
+    begun = text[text.rfind("\n", 0, cursor) + 1 : cursor].strip()
+    written = _written(before[:-1] if begun else before, heads)
+    return Place(terms, names, frozenset(called), heads, frozenset(IDENTIFIER.findall(text)), written)
+
+
+def _above(text: str, cursor: int) -> list[str]:
+    """The non-blank lines up to a place, its own as far as it goes."""
+    near = text[max(0, cursor - _LOOK_BACK_CHARACTERS) : cursor]
+    return [line for line in near.split("\n")[-_LOOK_BACK_LINES:] if line.strip()]
 
 
 def enclosing(before: list[str], column: int) -> tuple[Head, ...]:
@@ -118,17 +148,51 @@ def enclosing(before: list[str], column: int) -> tuple[Head, ...]:
     indentation = column
     for number in range(len(before) - 1, -1, -1):
         line = before[number]
-        here = _indentation(line)
+        here = indent_of(line)
         if here >= indentation:
             continue
         indentation = here
+        last = number
         if line.strip() in {"{", "(", "begin", "do"} and number:
-            line = before[number - 1]
-        if line.strip()[:1] not in "})]":
-            heads.append(_head(line.strip()))
+            last = number - 1
+            line = before[last]
+        if line.strip()[:1] in _CLOSING:
+            line = _over_lines(before, last, alone=last == number)
+        if line:
+            heads.append(replace(_head(line.strip()), row=number))
         if not here or len(heads) == _HEADS:
             break
     return tuple(heads)
+
+
+def _over_lines(before: Sequence[str], last: int, *, alone: bool) -> str:
+    """A head over several lines whose last one begins with ``)``, as one line; empty if ``last`` ends something else.
+
+    ``alone``: what opens the block stands there, too, and not in a line of its own.
+    """
+    line = before[last]
+    if line.strip()[0] != ")" or (alone and not line.rstrip().endswith(_OPENING)):
+        return ""
+    column = indent_of(line)
+    for first in range(last - 1, max(-1, last - _HEAD_LINES), -1):
+        if indent_of(before[first]) <= column:
+            opens = indent_of(before[first]) == column and before[first].rstrip().endswith("(")
+            return " ".join(part.strip() for part in before[first : last + 1]) if opens else ""
+    return ""
+
+
+def _written(above: Sequence[str], heads: Sequence[Head]) -> tuple[str, ...]:
+    function = next((head for head in heads if head.kind == "function"), None)
+    lines: list[str] = []
+    quote = ""
+    for line in map(str.strip, above[function.row + 1 :] if function else ()):
+        if quote:
+            quote = "" if quote in line else quote
+        elif line.startswith(_QUOTES):
+            quote = "" if line[:3] in line[3:] else line[:3]
+        elif not line.startswith(_COMMENTS):
+            lines.append(line)
+    return tuple(lines)
 
 
 def _head(line: str) -> Head:
@@ -150,14 +214,15 @@ def _column(text: str, cursor: int) -> int:
     """Indentation of the cursor's line; on a blank one the cursor's own column, or that of the block just opened."""
     line = text[text.rfind("\n", 0, cursor) + 1 : cursor]
     if line.strip():
-        return _indentation(line)
+        return indent_of(line)
     above = text[:cursor].rstrip()
     last = above[above.rfind("\n") + 1 :]
     opened = last.endswith((":", "{", "(", "[", "=>", "then", "do"))
-    return max(len(line.expandtabs(4)), _indentation(last) + 1 if opened else 0)
+    return max(len(line.expandtabs(4)), indent_of(last) + 1 if opened else 0)
 
 
-def _indentation(line: str) -> int:
+def indent_of(line: str) -> int:
+    """Columns before the first visible character."""
     expanded = line.expandtabs(4)
     return len(expanded) - len(expanded.lstrip())
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp.errors import origin
+from coder_lsp.retrieval.place import scope
 from coder_lsp.retrieval.recent import RecentRanges
 from coder_lsp.types import IndexState, IndexStatus
 
@@ -158,6 +159,14 @@ class WorkspaceSession:
         except Exception as error:  # noqa: BLE001  # see above
             _log_fault("a look at old context", error)
             return False
+
+    def scope(self, request: CompletionRequest) -> str:
+        """What tells a function from the next one; see ``types.ContextSource``."""
+        try:
+            return scope(request.text, request.cursor)
+        except Exception as error:  # noqa: BLE001  # see above
+            _log_fault("the function around a place", error)
+            return ""
 
     @property
     def status(self) -> IndexStatus:

@@ -34,6 +34,9 @@ class Workspace:
     def holds(self, snippets):
         return True
 
+    def scope(self, request):
+        return ""
+
 
 class Session:
     def __init__(self, config: Config | None = None) -> None:

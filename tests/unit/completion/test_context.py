@@ -26,6 +26,7 @@ class Source:
         self.blocks = list(blocks)
         self.asked = 0
         self.true = True
+        self.function = ""
 
     def context(self, request: CompletionRequest, budget: int) -> tuple[Snippet, ...]:
         self.asked += 1
@@ -33,6 +34,9 @@ class Source:
 
     def holds(self, snippets: tuple[Snippet, ...]) -> bool:
         return self.true
+
+    def scope(self, request: CompletionRequest) -> str:
+        return self.function
 
 
 class Clock:
@@ -74,6 +78,29 @@ def test_the_block_is_looked_at_again_where_something_else_may_follow(clock, how
     if how == "switch":
         frozen.block(at(50, "file:///w/other.py"), 512)
     assert frozen.block(at(51 + JUMP_LINES if how == "jump" else 50), 512) == NEW
+
+
+def test_in_another_function_near_by_one_like_it_replaces_the_block(clock):
+    alike = (*OLD, replace(snippet("e"), alike=True))
+    source = Source(OLD, alike, NEW)
+    frozen = FrozenContext(source, clock)
+    source.function = "def f():"
+    frozen.block(at(50), 512)
+    source.function = "def g():"
+    assert frozen.block(at(53), 512, waiting=True) is OLD
+    assert frozen.block(at(53), 512) == alike
+    assert frozen.block(at(54), 512) == alike
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize("fresh", [NEW, (*NEW, replace(snippet("a", "b"), alike=True))])
+def test_in_another_function_near_by_the_block_stays_without_a_new_one_like_it(clock, fresh):
+    source = Source(OLD, fresh)
+    frozen = FrozenContext(source, clock)
+    for function in ("def f():", "def g():", "def g():", "", "def g():"):
+        source.function = function
+        assert frozen.block(at(50), 512) is OLD
+    assert source.asked == 2
 
 
 def test_a_block_that_hardly_differs_does_not_replace_the_old_one(clock):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coder_lsp.retrieval.place import FUNCTION_WEIGHT, LINE_DECAY, look
+from coder_lsp.retrieval.place import FUNCTION_WEIGHT, LINE_DECAY, look, scope
 
 
 def at(marked: str):
@@ -31,10 +31,55 @@ def heads(marked: str):
         ("impl Shape for Circle {\n    fn area(&self) -> f64 {\n        |", [("function", "area"), ("class", "Shape")]),
         ("func (s *Server) Close() error {\n\treturn |", [("function", "Close")]),
         ("for (int i = 0; i < n; i++) {\n    |", [("block", "")]),
+        (
+            "class A(\n    B,\n):\n    def f(\n        self,\n    ) -> X:\n        |",
+            [("function", "f"), ("class", "A")],
+        ),
+        ("function total(\n  items: Item[],\n): number {\n  |", [("function", "total")]),
+        ("int main(\n    int argc\n)\n{\n    return |;\n}", [("function", "main")]),
+        ("def f():\n    g(\n        a,\n    )\n    |", [("function", "f")]),
+        ("x = [\n    f(\n        1,\n    ),\n    |", [("block", "")]),
+        ("    1,\n):\n    |", []),
     ],
 )
 def test_what_encloses_a_place_by_its_indentation(marked, expected):
     assert heads(marked) == expected
+
+
+@pytest.mark.parametrize(
+    ("marked", "expected"),
+    [
+        ("class A:\n    def f(self):\n        if x:\n            |", "class A:\ndef f(self):"),
+        ("def f(\n    a,\n):\n    |", "def f( a, ):"),
+        ("class A:\n    x = |", ""),
+        ("if x:\n    |", ""),
+    ],
+)
+def test_a_scope_is_the_function_and_its_class_and_nothing_outside(marked, expected):
+    before, after = marked.split("|")
+    assert scope(before + after, len(before)) == expected
+
+
+def test_a_head_over_several_lines_is_read_as_one():
+    (head,) = at("def f(\n    cart: Cart,\n    tax: Tax,\n) -> Total:\n    |").heads
+    assert head.line == "def f( cart: Cart, tax: Tax, ) -> Total:"
+
+
+@pytest.mark.parametrize(
+    ("marked", "written"),
+    [
+        ("def f():\n    |", ()),
+        ("def f():\n    a = 1\n\n    # why\n    b = 2\n    |", ("a = 1", "b = 2")),
+        ("def f():\n    a = 1\n    b = |", ("a = 1",)),
+        ('def f():\n    """What it does."""\n    |', ()),
+        ('def f():\n    """What it does.\n\n    And how.\n    """\n    a = 1\n    |', ("a = 1",)),
+        ("def f(\n    x,\n):\n    a = x\n    |", ("a = x",)),
+        ("int f() {\n    // why\n    int a = 1;\n    |", ("int a = 1;",)),
+        ("a = 1\n|", ()),
+    ],
+)
+def test_what_is_written_of_a_function_are_the_lines_of_its_body_above_the_cursor(marked, written):
+    assert at(marked).written == written
 
 
 def test_nearer_lines_count_more_and_the_head_of_the_function_counts_most():

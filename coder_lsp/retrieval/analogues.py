@@ -1,0 +1,152 @@
+"""Functions of other files that are like the one being written: the same method of a sibling, a copy for another case.
+
+What stands in their bodies where the cursor stands in this one is the likeliest answer of all, so it is shown in one
+piece, nearest to the code. Likeness is of the heads alone (name, class, parameters), for the body is what is missing.
+Reads the index through ``signals``' candidates; how much of a block they may take is ``context``'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coder_lsp.retrieval.bm25 import tokenize
+from coder_lsp.retrieval.place import IDENTIFIER, KEYWORDS, indent_of
+from coder_lsp.retrieval.signals import telling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coder_lsp.retrieval.index import Hit
+    from coder_lsp.retrieval.place import Head, Place
+    from coder_lsp.retrieval.signals import Candidates
+    from coder_lsp.syntax.outline import Definition
+
+NAME, CLASS, PARAMETERS = 0.4, 0.2, 0.4
+"""What each counts for the likeness of two heads, 1.0 in all."""
+LEAST_LIKENESS = 0.5
+NEAR_BEST = 0.15
+"""Beside one that is so much more alike, others only mislead."""
+MOST = 3
+HIT_FILES = 6
+"""Files that BM25 found best, in whose functions is looked as well."""
+SAME_NAMES = 32
+BEFORE_LINES = 2
+"""Lines that are shown of a body before the one that answers to the cursor's."""
+BODY_LINES = 8
+LAST_LINES = 3
+"""Last lines above the cursor by which its place in another body is found."""
+
+
+@dataclass(frozen=True)
+class Analogue:
+    """The lines of a function that are worth showing; ``likeness`` is 1.0 for an equal head."""
+
+    file: int
+    definition: Definition
+    likeness: float
+    lines: tuple[int, ...]
+
+
+def analogues(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> list[Analogue]:
+    """The functions most like the one around a place, best first."""
+    own = next((head for head in place.heads if head.kind == "function"), None)
+    if own is None:
+        return []
+    outer = next((head.name for head in place.heads if head.kind == "class"), "")
+    given = _parameters(own.line, own.name)
+    words = frozenset(tokenize(own.name))
+    scored = []
+    for file, definition in _functions(candidates, own, outer, hits):
+        likeness = _likeness(definition, own.name, words, outer, given)
+        if likeness >= LEAST_LIKENESS:
+            scored.append((likeness, file, definition))
+    scored.sort(key=lambda each: (-each[0], each[1], each[2].start_line))
+    found: list[Analogue] = []
+    seen: set[tuple[str, ...]] = set()
+    for likeness, file, definition in scored:
+        if found and likeness < found[0].likeness - NEAR_BEST:
+            break
+        lines = _shown(candidates, file, definition, place)
+        # Copies of a copy say the same once more.
+        texts = tuple(candidates.lines[file].text[line].strip() for line in lines)
+        if lines and texts not in seen:
+            seen.add(texts)
+            found.append(Analogue(file, definition, likeness, lines))
+        if len(found) == MOST:
+            break
+    return found
+
+
+def _functions(candidates: Candidates, own: Head, outer: str, hits: Sequence[Hit]) -> list[tuple[int, Definition]]:
+    index = candidates.index
+    found: dict[tuple[int, int], tuple[int, Definition]] = {}
+
+    def add(file: int, definition: Definition) -> None:
+        if file != candidates.own and definition.kind in {"function", "method"}:
+            found[file, definition.start_line] = (file, definition)
+
+    wanted = [own.name, outer] if outer else [own.name]
+    named = index.definitions(wanted, limit=SAME_NAMES)
+    for file, definition in named.get(own.name, ()):
+        add(file, definition)
+    if outer:
+        # A name such as __init__ has more definitions than are looked at; the class leads to the right one.
+        for file, definition in named.get(outer, ())[:HIT_FILES]:
+            if definition.kind == "class":
+                for member in index.definitions_in(file, parent=outer):
+                    add(file, member)
+    for file in list(dict.fromkeys(hit.file for hit in hits))[:HIT_FILES]:
+        for definition in index.definitions_in(file):
+            add(file, definition)
+    return list(found.values())
+
+
+def _likeness(definition: Definition, name: str, words: frozenset[str], outer: str, given: frozenset[str]) -> float:
+    same = 1.0 if definition.name == name else 0.5 * _jaccard(words, frozenset(tokenize(definition.name)))
+    parent = definition.parent.rpartition(".")[2]
+    theirs = _parameters(definition.signature, definition.name)
+    return NAME * same + CLASS * (parent == outer) + PARAMETERS * _jaccard(given, theirs)
+
+
+def _parameters(head: str, name: str) -> frozenset[str]:
+    return frozenset(IDENTIFIER.findall(head)) - KEYWORDS - {name}
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    either = one | other
+    return len(one & other) / len(either) if either else 1.0
+
+
+def _shown(candidates: Candidates, file: int, definition: Definition, place: Place) -> tuple[int, ...]:
+    """Its head and the lines that answer to what is to be written; none if it went another way."""
+    head = candidates.head(file, definition)
+    if not head:
+        return ()
+    lines = candidates.lines[file]
+    body = telling(lines, head[-1] + 1, definition.end_line)
+    at = _answering([lines.text[line].strip() for line in body], place.written)
+    if at is None or at == len(body):
+        return ()
+    around = _class_line(lines.text, head[0], definition)
+    return (*around, *head, *body[max(0, at - BEFORE_LINES) : at + BODY_LINES])
+
+
+def _class_line(text: Sequence[str], head: int, definition: Definition) -> tuple[int, ...]:
+    """Where the class of a method begins: it says which of several cases this is."""
+    name = definition.parent.rpartition(".")[2]
+    column = indent_of(text[head])
+    for line in range(head - 1, -1, -1) if name and column else ():
+        if text[line].strip() and indent_of(text[line]) < column and text[line].strip()[0] not in ")}]#@/*":
+            return (line,) if name in IDENTIFIER.findall(text[line]) else ()
+    return ()
+
+
+def _answering(body: Sequence[str], written: Sequence[str]) -> int | None:
+    """Where in a body one stands who wrote ``written`` in another: behind the last of its last lines that is there."""
+    if not written:
+        return 0
+    for back, line in enumerate(reversed(written[-LAST_LINES:])):
+        if line in body:
+            return min(body.index(line) + 1 + back, len(body))
+    return 0 if len(written) <= LAST_LINES else None
