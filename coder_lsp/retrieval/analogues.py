@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.bm25 import tokenize
-from coder_lsp.retrieval.place import IDENTIFIER, KEYWORDS, indent_of
+from coder_lsp.retrieval.place import IDENTIFIER, KEYWORDS, function_of, indent_of
 from coder_lsp.retrieval.signals import telling
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Analogue:
 
 def analogues(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> list[Analogue]:
     """The functions most like the one around a place, best first."""
-    own = next((head for head in place.heads if head.kind == "function"), None)
+    own = function_of(place.heads)
     if own is None:
         return []
     outer = next((head.name for head in place.heads if head.kind == "class"), "")
@@ -119,7 +119,10 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _shown(candidates: Candidates, file: int, definition: Definition, place: Place) -> tuple[int, ...]:
-    """Its head and the lines that answer to what is to be written; none if it went another way."""
+    """Its head and the lines that answer to what is to be written; none if it went another way.
+
+    As they are written, with blank lines: a model copies what goes on like the text that it is to continue.
+    """
     head = candidates.head(file, definition)
     if not head:
         return ()
@@ -128,8 +131,23 @@ def _shown(candidates: Candidates, file: int, definition: Definition, place: Pla
     at = _answering([lines.text[line].strip() for line in body], place.written)
     if at is None or at == len(body):
         return ()
-    around = _class_line(lines.text, head[0], definition)
-    return (*around, *head, *body[max(0, at - BEFORE_LINES) : at + BODY_LINES])
+    shown = body[max(0, at - BEFORE_LINES) : at + BODY_LINES]
+    around = _same_above(lines.text, head[0], place.above) or _class_line(lines.text, head[0], definition)
+    doc = lines.unspoken or frozenset()
+    between = [line for line in range(shown[0], shown[-1] + 1) if line not in doc]
+    return (*around, *range(head[0], head[-1] + 1), *between)
+
+
+def _same_above(text: Sequence[str], head: int, above: Sequence[str]) -> tuple[int, ...]:
+    """Lines right above a function that stand above the one being written, too: then one is a copy of the other."""
+    first = head
+    for line in range(head - 1, -1, -1):
+        if not text[line].strip():
+            continue
+        if not above or text[line].strip() != above[-1]:
+            break
+        first, above = line, above[:-1]
+    return tuple(range(first, head))
 
 
 def _class_line(text: Sequence[str], head: int, definition: Definition) -> tuple[int, ...]:

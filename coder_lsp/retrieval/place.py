@@ -41,6 +41,7 @@ FUNCTION_WEIGHT = 2.0
 OUTER_WEIGHT = 1.0
 """The head of a class around it; an ``if`` or a loop says nothing about other files."""
 CALLED_LINES = 3
+ABOVE_LINES = 4
 NAMES_LINES = 10
 NAMES_DECAY = 0.9
 
@@ -74,8 +75,9 @@ class Head:
     """``function``, ``class`` or ``block``."""
     line: str
     """All of a head that is written over several lines, as one."""
-    row: int = field(default=0, compare=False)
-    """Its last line, among the non-blank ones above the place."""
+    first: int = field(default=0, compare=False)
+    last: int = field(default=0, compare=False)
+    """Where it is written, among the non-blank lines above the place."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +96,31 @@ class Place:
     """Every identifier of the document: what it has already it need not be shown."""
     written: tuple[str, ...] = field(default=(), repr=False)
     """The lines of the enclosing function's body above the cursor's, stripped, without blank ones and comments."""
+    above: tuple[str, ...] = field(default=(), repr=False)
+    """The non-blank lines right above that function, stripped."""
 
     @property
     def function(self) -> str:
         """Name of the enclosing function, empty outside of one."""
-        return next((head.name for head in self.heads if head.kind == "function"), "")
+        found = function_of(self.heads)
+        return found.name if found else ""
+
+
+def function_of(heads: Sequence[Head]) -> Head | None:
+    """The innermost function."""
+    return next((head for head in heads if head.kind == "function"), None)
 
 
 def scope(text: str, cursor: int) -> str:
     """The head of the function around a place, after that of its class; empty outside of functions."""
-    heads = enclosing(_above(text, cursor), _column(text, cursor))
+    heads = enclosing(_lines_up_to(text, cursor), _column(text, cursor))
     named = [head.line for head in heads if head.kind != "block"]
-    return "\n".join(reversed(named)) if any(head.kind == "function" for head in heads) else ""
+    return "\n".join(reversed(named)) if function_of(heads) else ""
 
 
 def look(text: str, cursor: int) -> Place:
     """What the place ``cursor`` (a code point offset) of a document asks for."""
-    before = _above(text, cursor)
+    before = _lines_up_to(text, cursor)
     heads = enclosing(before, _column(text, cursor))
     terms: dict[str, float] = {}
     weight = 1.0
@@ -132,11 +142,19 @@ def look(text: str, cursor: int) -> Place:
     for word in KEYWORDS & names.keys():
         del names[word]
     begun = text[text.rfind("\n", 0, cursor) + 1 : cursor].strip()
-    written = _written(before[:-1] if begun else before, heads)
-    return Place(terms, names, frozenset(called), heads, frozenset(IDENTIFIER.findall(text)), written)
+    function = function_of(heads)
+    return Place(
+        terms,
+        names,
+        frozenset(called),
+        heads,
+        known=frozenset(IDENTIFIER.findall(text)),
+        written=_statements(before[function.last + 1 : -1 if begun else None]) if function else (),
+        above=tuple(map(str.strip, before[max(0, function.first - ABOVE_LINES) : function.first])) if function else (),
+    )
 
 
-def _above(text: str, cursor: int) -> list[str]:
+def _lines_up_to(text: str, cursor: int) -> list[str]:
     """The non-blank lines up to a place, its own as far as it goes."""
     near = text[max(0, cursor - _LOOK_BACK_CHARACTERS) : cursor]
     return [line for line in near.split("\n")[-_LOOK_BACK_LINES:] if line.strip()]
@@ -152,40 +170,41 @@ def enclosing(before: list[str], column: int) -> tuple[Head, ...]:
         if here >= indentation:
             continue
         indentation = here
-        last = number
+        first = last = number
         if line.strip() in {"{", "(", "begin", "do"} and number:
-            last = number - 1
+            first = last = number - 1
             line = before[last]
         if line.strip()[:1] in _CLOSING:
-            line = _over_lines(before, last, alone=last == number)
-        if line:
-            heads.append(replace(_head(line.strip()), row=number))
+            first = _opened_at(before, last, alone=last == number)
+            line = " ".join(part.strip() for part in before[first : last + 1])
+        if first <= last:
+            heads.append(replace(_head(line.strip()), first=first, last=number))
         if not here or len(heads) == _HEADS:
             break
     return tuple(heads)
 
 
-def _over_lines(before: Sequence[str], last: int, *, alone: bool) -> str:
-    """A head over several lines whose last one begins with ``)``, as one line; empty if ``last`` ends something else.
+def _opened_at(before: Sequence[str], last: int, *, alone: bool) -> int:
+    """Where a head over several lines begins whose last one begins with ``)``; behind ``last`` if that ends no head.
 
     ``alone``: what opens the block stands there, too, and not in a line of its own.
     """
     line = before[last]
-    if line.strip()[0] != ")" or (alone and not line.rstrip().endswith(_OPENING)):
-        return ""
-    column = indent_of(line)
-    for first in range(last - 1, max(-1, last - _HEAD_LINES), -1):
-        if indent_of(before[first]) <= column:
-            opens = indent_of(before[first]) == column and before[first].rstrip().endswith("(")
-            return " ".join(part.strip() for part in before[first : last + 1]) if opens else ""
-    return ""
+    if line.strip()[0] == ")" and (not alone or line.rstrip().endswith(_OPENING)):
+        column = indent_of(line)
+        for first in range(last - 1, max(-1, last - _HEAD_LINES), -1):
+            if indent_of(before[first]) <= column:
+                if indent_of(before[first]) == column and before[first].rstrip().endswith("("):
+                    return first
+                break
+    return last + 1
 
 
-def _written(above: Sequence[str], heads: Sequence[Head]) -> tuple[str, ...]:
-    function = next((head for head in heads if head.kind == "function"), None)
+def _statements(body: Sequence[str]) -> tuple[str, ...]:
+    """Lines without white space around them, without comments and what is a docstring of Python's."""
     lines: list[str] = []
     quote = ""
-    for line in map(str.strip, above[function.row + 1 :] if function else ()):
+    for line in map(str.strip, body):
         if quote:
             quote = "" if quote in line else quote
         elif line.startswith(_QUOTES):

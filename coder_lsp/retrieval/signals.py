@@ -7,6 +7,7 @@ and the lines that follow them. Reads the index; decides nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,16 @@ CALLED_FILES = 2
 """A function that is called at the place is shown first if it is clear which one is meant."""
 CONSTRUCTORS = frozenset({"__init__", "constructor", "initialize", "new"})
 FIELDS = 8
+HEAD_LINES = 40
 DEFINITIONS = 16
 """Definitions of one name that are looked at, to find the one that is imported."""
 SHARED_NAME = 4
 """A name that more files declare says nothing about which is meant."""
 CLASSES = 6
 """Classes whose members are looked at."""
+
+_SPACE = re.compile(r"\s+")
+_LOOSE_COMMA = re.compile(r",(?=[)\]}]|$)")
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,9 @@ class Candidates:
         found = self._lines(file)
         if found is None:
             return ()
-        first, *rest = definition.signature.split("\n")
         end = min(definition.end_line, len(found.text))
-        start = next(
-            (number for number in range(definition.start_line, end) if found.text[number].strip() == first.strip()),
-            definition.start_line,
-        )
-        return tuple(number for number in range(start, min(start + 1 + len(rest), end)) if found.text[number].strip())
+        lines = _written_as(definition.signature, found.text, definition.start_line, end)
+        return tuple(number for number in lines if found.text[number].strip())
 
     def imports(self) -> list[Import]:
         """What the document imports, as it is indexed."""
@@ -115,6 +116,26 @@ class Candidates:
             if known and text:
                 found = self.lines[file] = Lines(file, text, by_id(known.language))
         return found
+
+
+def _written_as(signature: str, text: Sequence[str], start: int, end: int) -> range:
+    """The lines that a signature is written in: on one line in the index, it may be on several in the file."""
+    whole = _squeezed(signature)
+    for first in range(start, end):
+        so_far = ""
+        for last in range(first, min(end, first + HEAD_LINES)):
+            so_far += text[last] + "\n"
+            given = _squeezed(so_far)
+            if given.startswith(whole):
+                return range(first, last + 1)
+            if not given or not whole.startswith(given):
+                break
+    return range(start, min(start + 1 + signature.count("\n"), end))
+
+
+def _squeezed(code: str) -> str:
+    """Without white space, and without the comma that may stand before a bracket or at the end."""
+    return _LOOSE_COMMA.sub("", _SPACE.sub("", code))
 
 
 def same_name(candidates: Candidates, place: Place) -> None:

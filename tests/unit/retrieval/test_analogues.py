@@ -101,6 +101,28 @@ def test_of_several_as_like_the_best_stands_last(index):
     assert text.index("far(source)") < text.index("near(source)")
 
 
+def test_of_a_copy_the_same_lines_above_are_shown_too_as_they_are_written(index):
+    put(index, {"image.py": IMAGE})
+    marked = """class Resize:
+    def __init__(self, size, mode="nearest", clamp=None):
+        self.size = size
+        self.mode_of_image = mode
+
+    def forward(self, frames, scale):
+        |
+"""
+    _, text = analogous(index, marked)
+    above = "        self.size = size\n        self.mode_of_image = mode\n\n    def forward(self, frames, scale):\n"
+    assert above + "        old_size = frames.shape[-1]\n" in text
+
+
+def test_a_head_over_several_lines_is_shown_whole(index):
+    head = "def convert(\n    source,\n    target,\n):\n"
+    put(index, {"a.py": f"@cached\n{head}    return near(source)\n", "b.py": IMAGE})
+    _, text = analogous(index, "def convert(\n    source,\n    target,\n    quality,\n):\n    |\n")
+    assert text == f"@cached\n{head}    return near(source)\n"
+
+
 def test_what_is_shown_moves_on_with_what_is_written(index):
     put(index, {"image.py": IMAGE})
     begun = BEGUN.replace("|", "old_size = frames.shape[-1]\n        factor = self.size / old_size\n        |")
