@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coder_lsp.evaluate.crossfile import CrossfileSample, Limits
     from coder_lsp.evaluate.crossfile_tasks import CrossfileTask
     from coder_lsp.evaluate.fim import FimSample, FimTask
+    from coder_lsp.evaluate.repo.complete import Subject
 
 _PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OUT = click.option(
@@ -36,6 +37,11 @@ _OUT = click.option(
 @click.command()
 @click.argument("tasks", metavar="TASKS…", nargs=-1, required=True, type=_PATH)
 @click.option("--model", metavar="MODEL", help="Installed model or GGUF file [default: from the settings].")
+@click.option(
+    "--adapter",
+    metavar="NAME",
+    help="Added adapter or GGUF file, laid over the model; name@0.5 scales it. Shipped only.",
+)
 @click.option(
     "--through",
     type=click.Choice(("shipped", "plain", "cursor", "both", "all")),
@@ -56,6 +62,7 @@ def fim(
     tasks: tuple[Path, ...],
     *,
     model: str | None,
+    adapter: str | None,
     through: str,
     languages: tuple[str, ...],
     limit: int | None,
@@ -78,12 +85,16 @@ def fim(
     from coder_lsp.evaluate import fim as gaps
     from coder_lsp.evaluate import sandbox
     from coder_lsp.evaluate.published import SANTACODER, figures
+    from coder_lsp.evaluate.repo.subjects import subjects
     from coder_lsp.evaluate.ways import measuring
 
+    if adapter is not None and through != "shipped":
+        raise click.UsageError("an adapter is measured through the shipped path alone; leave --through out")
     loaded = gaps.load(tasks, limit=limit, seed=seed, languages=languages)
     config = measuring(load_config(model=model))
     # Each task is a file without a workspace.
     config = replace(config, prompt=replace(config.prompt, context_tokens=0))
+    laid = subjects((config.model,), (adapter,))[-1] if adapter is not None else None
     remarks = console(stderr=True)
     if allow_execution and any(task.test for task in loaded):
         for what in sandbox.unenforced():
@@ -91,13 +102,15 @@ def fim(
     done = gaps.load_samples(out) if out is not None else []
     ways = {"both": ("shipped", "plain"), "all": ("shipped", "plain", "cursor")}.get(through, (through,))
     with contextlib.closing(Shown(remarks)) as shown:
-        samples = asyncio.run(_fill(loaded, ways, config, done, max_tokens=max_tokens, on_sample=_keep(out, shown)))
+        samples = asyncio.run(
+            _fill(loaded, ways, config, done, laid, max_tokens=max_tokens, on_sample=_keep(out, shown))
+        )
         if allow_execution:
             samples = _run_tests(loaded, samples, workers, out, shown)
     if not allow_execution and any(task.test for task in loaded):
         remarks.print("tests of the tasks were not run: they need --allow-execution")
     found = {
-        "model": config.model,
+        "model": laid.name if laid else config.model,
         "seed": seed,
         "sets": gaps.figures(samples, seed=seed),
         "published": figures(SANTACODER) if any(task.set == gaps.SANTACODER for task in loaded) else [],
@@ -114,6 +127,7 @@ async def _fill(
     ways: Sequence[str],
     config: Config,
     done: Sequence[FimSample],
+    laid: Subject | None,
     *,
     max_tokens: int | None,
     on_sample: Callable[[FimSample, str, int, int], None],
@@ -131,10 +145,11 @@ async def _fill(
         def tell(sample: FimSample, number: int, total: int, way: str = way) -> None:
             on_sample(sample, f"filling, {way}", number, total)
 
-        options: dict[str, Any] = {"model": config.model, "max_tokens": max_tokens, "done": done, "on_sample": tell}
+        model = laid.label if laid else config.model
+        options: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "done": done, "on_sample": tell}
         if way == "shipped":
             supervisor = HostSupervisor(host_settings(config))
-            shipped = Shipped(supervisor, config)
+            shipped = Shipped(supervisor, config, laid.adapters if laid else ())
             try:
                 samples += await fill(tasks, shipped, **options)
             finally:

@@ -17,10 +17,12 @@ from coder_lsp.engine.scripted import ScriptedEngine
 from coder_lsp.errors import InputError
 from coder_lsp.evaluate import gate
 from coder_lsp.evaluate.cutter import EstimatingCutter
+from coder_lsp.evaluate.repo.complete import Subject
 from coder_lsp.evaluate.sandbox import Outcome
 from coder_lsp.evaluate.ways import Plain
 from coder_lsp.models.store import InstalledModel
 from coder_lsp.prompt.templates import bind
+from coder_lsp.types import Adapter
 
 TASKS = [
     {
@@ -132,6 +134,34 @@ def test_the_bare_prompt_may_be_split_at_the_cursor(model, tasks):
     assert list(found["sets"]["santacoder python"]["leads"]) == ["shipped - plain", "shipped - cursor"]
     plain, cursor = (bytes(t for t in engine.requests[0].tokens if t < 256).decode() for engine in model)
     assert cursor == plain.replace(":", ":\n\n")
+
+
+def test_an_adapter_is_laid_over_the_model_and_its_samples_are_told_from_the_models(
+    model, tasks, tmp_path, monkeypatch
+):
+    laid = Adapter("shop.gguf", 0.5, "abc")
+    found = [Subject("m", "m", "m:1"), Subject("m + shop@0.5", "m", "m:1+abc@0.5", (laid,))]
+    asked = []
+
+    def subjects(models, adapters):
+        asked.append((models, adapters))
+        return found
+
+    monkeypatch.setattr("coder_lsp.evaluate.repo.subjects.subjects", subjects)
+    out = tmp_path / "samples.jsonl"
+    run("fim", tasks, "-o", out)
+    measured = json.loads(run("fim", tasks, "-o", out, "--adapter", "shop@0.5", "--json").stdout)
+    assert measured["model"] == "m + shop@0.5"
+    assert [adapters for _, adapters in asked] == [("shop@0.5",)]
+    assert {request.adapters for request in MADE[0].requests} == {()}
+    assert {request.adapters for request in MADE[1].requests} == {(laid,)}
+    models = [json.loads(line)["model"] for line in out.read_text().splitlines()]
+    assert models[4:] == ["m:1+abc@0.5"] * 4
+    assert "m:1+abc@0.5" not in models[:4]
+
+
+def test_an_adapter_has_no_bare_prompt(model, tasks):
+    assert "shipped path alone" in run("fim", tasks, "--adapter", "shop", "--through", "both", status=2).output
 
 
 def test_tests_are_run_only_where_that_is_allowed(model, tmp_path, monkeypatch):
