@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.bm25 import tokenize
 from coder_lsp.retrieval.place import IDENTIFIER, KEYWORDS, function_of, indent_of
-from coder_lsp.retrieval.signals import telling
+from coder_lsp.retrieval.signals import telling, unspoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +97,12 @@ def _functions(candidates: Candidates, own: Head, outer: str, hits: Sequence[Hit
                 for member in index.definitions_in(file, parent=outer):
                     add(file, member)
     for file in list(dict.fromkeys(hit.file for hit in hits))[:HIT_FILES]:
+        chunks = [hit.chunk for hit in hits if hit.file == file]
         for definition in index.definitions_in(file):
-            add(file, definition)
+            if any(
+                chunk.start_line <= definition.end_line and definition.start_line <= chunk.end_line for chunk in chunks
+            ):
+                add(file, definition)
     return list(found.values())
 
 
@@ -133,8 +137,7 @@ def _shown(candidates: Candidates, file: int, definition: Definition, place: Pla
         return ()
     shown = body[max(0, at - BEFORE_LINES) : at + BODY_LINES]
     around = _same_above(lines.text, head[0], place.above) or _class_line(lines.text, head[0], definition)
-    doc = lines.unspoken or frozenset()
-    between = [line for line in range(shown[0], shown[-1] + 1) if line not in doc]
+    between = [line for line in range(shown[0], shown[-1] + 1) if line not in unspoken(lines)]
     return (*around, *range(head[0], head[-1] + 1), *between)
 
 

@@ -17,7 +17,7 @@ import itertools
 import sys
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from coder_lsp.retrieval.bm25 import Bm25Index
@@ -113,7 +113,7 @@ class Index:
         """Files with an overlay and nothing on disk beneath."""
         self._named: dict[str, set[int]] = {}
         """Name -> files of ``_overlays`` and ``_held`` that define it."""
-        self._texts: OrderedDict[int, tuple[IndexedFile, list[str]]] = OrderedDict()
+        self._texts: OrderedDict[int, _Text] = OrderedDict()
         self._requests = 0
         self._quiet = threading.Event()
 
@@ -183,15 +183,20 @@ class Index:
             return []
         kept = self._texts.get(file)
         # An update makes a new IndexedFile, so a text that was read before it is never taken for the file's.
-        lines = kept[1] if kept and kept[0] is known else self._read_lines(known.root, {file: known}).get(file, [])
+        lines = kept.lines if kept and kept.file is known else self._read_lines(known.root, {file: known}).get(file, [])
         return lines[start_line:end_line]
+
+    def notes(self, file: int) -> dict[str, frozenset[int]]:
+        """Room for what was worked out of the lines of a file, by name; it is gone when they are read again."""
+        kept = self._texts.get(file)
+        return kept.notes if kept and kept.file is self._files.get(file) else {}
 
     def prefetch(self, files: Iterable[int]) -> None:
         """Read the lines of files that will be asked for in one go, which is quicker than one by one."""
         missing: dict[Path, dict[int, IndexedFile]] = {}
         for file in files:
             known, kept = self._files.get(file), self._texts.get(file)
-            if known and not (kept and kept[0] is known):
+            if known and not (kept and kept.file is known):
                 missing.setdefault(known.root, {})[file] = known
         for root, wanted in missing.items():
             self._read_lines(root, wanted)
@@ -369,7 +374,7 @@ class Index:
         return found
 
     def _keep_lines(self, file: int, known: IndexedFile, lines: list[str]) -> None:
-        self._texts[file] = (known, lines)
+        self._texts[file] = _Text(known, lines)
         while len(self._texts) > _TEXTS_KEPT:
             with contextlib.suppress(KeyError):
                 self._texts.popitem(last=False)
@@ -449,6 +454,13 @@ class Index:
                     del self._named[row[0]]
         for row in record.symbols if record else ():
             self._named.setdefault(row[0], set()).add(file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    file: IndexedFile
+    lines: list[str]
+    notes: dict[str, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

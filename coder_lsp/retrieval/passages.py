@@ -34,8 +34,8 @@ class Lines:
     language: Language
     weights: dict[int, float] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)
-    unspoken: frozenset[int] | None = None
-    """Lines of comments and docstrings, once somebody has asked."""
+    notes: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
+    """What was worked out of the text, by name."""
 
     def weigh(self, number: int, weight: float, source: str) -> None:
         """A line counts as much as the best answer it is part of."""

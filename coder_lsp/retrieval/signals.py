@@ -50,6 +50,7 @@ SHARED_NAME = 4
 CLASSES = 6
 """Classes whose members are looked at."""
 
+_UNSPOKEN = "unspoken"
 _SPACE = re.compile(r"\s+")
 _LOOSE_COMMA = re.compile(r",(?=[)\]}]|$)")
 
@@ -114,7 +115,7 @@ class Candidates:
             known = self.index.file(file)
             text = self.index.lines(file) if known else []
             if known and text:
-                found = self.lines[file] = Lines(file, text, by_id(known.language))
+                found = self.lines[file] = Lines(file, text, by_id(known.language), notes=self.index.notes(file))
         return found
 
 
@@ -256,19 +257,26 @@ def similar(candidates: Candidates, place: Place) -> list[Hit]:
 
 def telling(lines: Lines, start: int, end: int) -> list[int]:
     """Lines of a range that are neither blank nor comment nor docstring."""
-    if lines.unspoken is None:
-        lines.unspoken = _unspoken(lines.text, lines.language)
+    silent = unspoken(lines)
     comments = lines.language.line_comments
     found = []
     for number in range(max(start, 0), min(end, len(lines.text))):
         line = lines.text[number].strip()
-        if line and number not in lines.unspoken and not (comments and line.startswith(comments)):
+        if line and number not in silent and not (comments and line.startswith(comments)):
             found.append(number)
     return found
 
 
+def unspoken(lines: Lines) -> frozenset[int]:
+    """Lines of docstrings and block comments."""
+    known = lines.notes.get(_UNSPOKEN)
+    if known is None:
+        known = lines.notes[_UNSPOKEN] = _unspoken(lines.text, lines.language)
+    return known
+
+
 def _unspoken(text: Sequence[str], language: Language) -> frozenset[int]:
-    """Lines of docstrings and block comments. From the first line on, or an end would be taken for a beginning."""
+    # From the first line on, or an end would be taken for a beginning.
     # A template literal that begins a line is code; a string of Python's that does is a docstring.
     quotes = language.long_quotes if language.style is BlockStyle.INDENT else ()
     found: set[int] = set()

@@ -255,6 +255,18 @@ def test_ranges_are_cut_to_the_lines_there_are(index, store):
     assert (index.lines(file, 50, 60), index.lines(12345)) == ([], [])
 
 
+def test_notes_on_a_text_go_with_it(index, store):
+    put(index, store, one=ONE)
+    file = index.number(ROOT, "one.py")
+    assert index.notes(file) == {}
+    index.lines(file)
+    index.notes(file)["seen"] = frozenset({1})
+    assert index.notes(file) == {"seen": {1}}
+    put(index, store, one=TWO)
+    index.lines(file)
+    assert index.notes(file) == {}
+
+
 def test_answers_while_another_thread_changes_everything(index, store):
     """Two threads for a while: no exception, and each answer is a file as it was before or after a change."""
     texts = [ONE, TWO, THREE]
