@@ -230,14 +230,20 @@ def _head(line: str) -> Head:
 
 
 def _column(text: str, cursor: int) -> int:
-    """Indentation of the cursor's line; on a blank one the cursor's own column, or that of the block just opened."""
+    """Indentation of the cursor's line; on a blank one the cursor's own column, or that of the block just opened.
+
+    At the beginning of an empty line right below another one, nothing says yet that the other's block is at its end.
+    """
     line = text[text.rfind("\n", 0, cursor) + 1 : cursor]
     if line.strip():
         return indent_of(line)
     above = text[:cursor].rstrip()
     last = above[above.rfind("\n") + 1 :]
     opened = last.endswith((":", "{", "(", "[", "=>", "then", "do"))
-    return max(len(line.expandtabs(4)), indent_of(last) + 1 if opened else 0)
+    if opened:
+        return max(len(line.expandtabs(4)), indent_of(last) + 1)
+    below = text.count("\n", len(above), cursor) == 1
+    return len(line.expandtabs(4)) or (indent_of(last) if below else 0)
 
 
 def indent_of(line: str) -> int:

@@ -25,6 +25,8 @@ def heads(marked: str):
         ("class A(B):\n    def f(self):\n|\n", [("function", "f"), ("class", "A")]),
         ("def f():\n    if x:\n        y = |", [("block", ""), ("function", "f")]),
         ("def f():\n    return 1\n\n|", []),
+        ('def f():\n    """What it does."""\n|', [("function", "f")]),
+        ("def f():\n    a = 1\n  |", [("function", "f")]),
         ("int main(int argc)\n{\n    return |;\n}", [("function", "main")]),
         ("export class Shop {\n  price(item: Item): number {\n    |", [("function", "price"), ("class", "Shop")]),
         ("const total = (items) => {\n  |", [("function", "total")]),
