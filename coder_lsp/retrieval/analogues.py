@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 NAME, CLASS, PARAMETERS = 0.4, 0.2, 0.4
 """What each counts for the likeness of two heads, 1.0 in all."""
-LEAST_LIKENESS = 0.5
-NEAR_BEST = 0.15
-"""Beside one that is so much more alike, others only mislead."""
+LEAST_LIKENESS = 0.4
+TWIN = 0.85
+"""Beside one that is so much alike, others that are less only mislead."""
 MOST = 3
 HIT_FILES = 6
+HIT_DEFINITIONS = 400
 """Files that BM25 found best, in whose functions is looked as well."""
 SAME_NAMES = 32
 BEFORE_LINES = 2
@@ -65,7 +66,7 @@ def analogues(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> list
     found: list[Analogue] = []
     seen: set[tuple[str, ...]] = set()
     for likeness, file, definition in scored:
-        if found and likeness < found[0].likeness - NEAR_BEST:
+        if found and found[0].likeness >= TWIN and likeness < TWIN:
             break
         lines = _shown(candidates, file, definition, place)
         # Copies of a copy say the same once more.

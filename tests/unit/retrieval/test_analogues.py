@@ -92,11 +92,11 @@ def test_it_stands_nearest_to_the_code(index):
     assert snippets[-1].source == "analogous: forward"
 
 
-def test_of_several_as_like_the_best_stands_last(index):
+def test_of_several_the_likest_stands_last(index):
     head = "def convert(source, target, quality):\n    "
     put(index, {"near.py": head + "return near(source)\n"})
-    put(index, {"far.py": head.replace("quality", "speed, colour") + "return far(source)\n"})
-    names, text = analogous(index, "def convert(source, target, quality, colour):\n    |\n")
+    put(index, {"far.py": head.replace(", quality", "") + "return far(source)\n"})
+    names, text = analogous(index, "def convert(source, target, quality, colour, size):\n    |\n")
     assert names == ["convert", "convert"]
     assert text.index("far(source)") < text.index("near(source)")
 
@@ -121,6 +121,16 @@ def test_a_head_over_several_lines_is_shown_whole(index):
     put(index, {"a.py": f"@cached\n{head}    return near(source)\n", "b.py": IMAGE})
     _, text = analogous(index, "def convert(\n    source,\n    target,\n    quality,\n):\n    |\n")
     assert text == f"@cached\n{head}    return near(source)\n"
+
+
+def test_beside_a_twin_others_are_left_out(index):
+    put(
+        index,
+        {"image.py": IMAGE, "other.py": "class Crop:\n    def forward(self, frames, scale):\n        return scale\n"},
+    )
+    names, text = analogous(index, BEGUN)
+    assert names == ["forward"]
+    assert "class Resize" in text
 
 
 def test_what_is_shown_moves_on_with_what_is_written(index):
