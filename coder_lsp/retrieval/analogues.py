@@ -7,7 +7,7 @@ Reads the index through ``signals``' candidates; how much of a block they may ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.bm25 import tokenize
@@ -26,7 +26,13 @@ NAME, CLASS, PARAMETERS = 0.4, 0.2, 0.4
 """What each counts for the likeness of two heads, 1.0 in all."""
 LEAST_LIKENESS = 0.4
 TWIN = 0.85
-"""Beside one that is so much alike, others that are less only mislead."""
+"""Beside one that is so much alike, others that are less only mislead,"""
+NEAR_TWIN = 0.08
+"""or are less by so much."""
+SAME_LINE = 0.05
+"""What each line above a function counts that stands above the one being written, too."""
+LOOKED_AT = 8
+"""Functions with the likest heads whose text is read."""
 MOST = 3
 HIT_FILES = 6
 HIT_DEFINITIONS = 400
@@ -41,12 +47,16 @@ LAST_LINES = 3
 
 @dataclass(frozen=True)
 class Analogue:
-    """The lines of a function that are worth showing; ``likeness`` is 1.0 for an equal head."""
+    """The lines of a function that are worth showing, with what stands above it.
+
+    ``likeness`` is 1.0 for an equal head, and more for a copy among copies. ``code`` is what it says of its own.
+    """
 
     file: int
     definition: Definition
     likeness: float
     lines: tuple[int, ...]
+    code: str = field(repr=False)
 
 
 def analogues(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> list[Analogue]:
@@ -63,20 +73,15 @@ def analogues(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> list
         if likeness >= LEAST_LIKENESS:
             scored.append((likeness, file, definition))
     scored.sort(key=lambda each: (-each[0], each[1], each[2].start_line))
-    found: list[Analogue] = []
-    seen: set[tuple[str, ...]] = set()
-    for likeness, file, definition in scored:
-        if found and found[0].likeness >= TWIN and likeness < TWIN:
-            break
-        lines = _shown(candidates, file, definition, place)
+    shown = [_shown(candidates, file, definition, place, likeness) for likeness, file, definition in scored[:LOOKED_AT]]
+    ranked = sorted((each for each in shown if each is not None), key=lambda each: -each.likeness)
+    least = max(TWIN, ranked[0].likeness - NEAR_TWIN) if ranked and ranked[0].likeness >= TWIN else 0.0
+    found: dict[str, Analogue] = {}
+    for each in ranked:
         # Copies of a copy say the same once more.
-        texts = tuple(candidates.lines[file].text[line].strip() for line in lines)
-        if lines and texts not in seen:
-            seen.add(texts)
-            found.append(Analogue(file, definition, likeness, lines))
-        if len(found) == MOST:
-            break
-    return found
+        if each.likeness >= least:
+            found.setdefault(each.code, each)
+    return list(found.values())[:MOST]
 
 
 def _functions(candidates: Candidates, own: Head, outer: str, hits: Sequence[Hit]) -> list[tuple[int, Definition]]:
@@ -123,35 +128,47 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(either) if either else 1.0
 
 
-def _shown(candidates: Candidates, file: int, definition: Definition, place: Place) -> tuple[int, ...]:
-    """Its head and the lines that answer to what is to be written; none if it went another way.
+def _shown(candidates: Candidates, file: int, definition: Definition, place: Place, likeness: float) -> Analogue | None:
+    """Its head and the lines that answer to what is to be written; None if it went another way.
 
     As they are written, with blank lines: a model copies what goes on like the text that it is to continue.
     """
     head = candidates.head(file, definition)
     if not head:
-        return ()
+        return None
     lines = candidates.lines[file]
     body = telling(lines, head[-1] + 1, definition.end_line)
     at = _answering([lines.text[line].strip() for line in body], place.written)
     if at is None or at == len(body):
-        return ()
+        return None
     shown = body[max(0, at - BEFORE_LINES) : at + BODY_LINES]
-    around = _same_above(lines.text, head[0], place.above) or _class_line(lines.text, head[0], definition)
     between = [line for line in range(shown[0], shown[-1] + 1) if line not in unspoken(lines)]
-    return (*around, *range(head[0], head[-1] + 1), *between)
+    own = (*range(head[0], head[-1] + 1), *between)
+    above, same = _same_above(lines.text, head[0], place.above)
+    return Analogue(
+        file,
+        definition,
+        likeness + SAME_LINE * same,
+        (*(above or _class_line(lines.text, head[0], definition)), *own),
+        "\n".join(lines.text[line].strip() for line in own),
+    )
 
 
-def _same_above(text: Sequence[str], head: int, above: Sequence[str]) -> tuple[int, ...]:
-    """Lines right above a function that stand above the one being written, too: then one is a copy of the other."""
+def _same_above(text: Sequence[str], head: int, above: Sequence[str]) -> tuple[tuple[int, ...], int]:
+    """Lines right above a function that stand above the one being written, too, and how many say something.
+
+    Where there are such, one is a copy of the other.
+    """
     first = head
+    same = 0
     for line in range(head - 1, -1, -1):
         if not text[line].strip():
             continue
-        if not above or text[line].strip() != above[-1]:
+        if same == len(above) or text[line].strip() != above[-1 - same]:
             break
-        first, above = line, above[:-1]
-    return tuple(range(first, head))
+        first = line
+        same += 1
+    return tuple(range(first, head)), same
 
 
 def _class_line(text: Sequence[str], head: int, definition: Definition) -> tuple[int, ...]:

@@ -116,6 +116,22 @@ def test_of_a_copy_the_same_lines_above_are_shown_too_as_they_are_written(index)
     assert above + "        old_size = frames.shape[-1]\n" in text
 
 
+def test_of_functions_with_the_same_head_the_one_in_the_same_surroundings_is_shown(index):
+    head = "def default(val, d):\n    return "
+    above = "    return inner\n\n\nonce = cached(print)\n\n\n"
+    put(
+        index,
+        {
+            "a.py": head + "one(val)\n",
+            "b.py": "def cached(inner):\n" + above + head + "two(val)\n",
+            "c.py": head + "three(val)\n",
+        },
+    )
+    names, text = analogous(index, "def cached(x):\n" + above + "def default(val, d):\n    |\n")
+    assert names == ["default"]
+    assert text == above + head + "two(val)\n"
+
+
 def test_a_head_over_several_lines_is_shown_whole(index):
     head = "def convert(\n    source,\n    target,\n):\n"
     put(index, {"a.py": f"@cached\n{head}    return near(source)\n", "b.py": IMAGE})
