@@ -135,8 +135,8 @@ def _assemble(index: Index, request: CompletionRequest, budget: int) -> tuple[tu
 
 
 def _told(snippet: Snippet) -> dict[str, Any]:
-    """Without the scores of single lines, which only the cut needs."""
-    return {name: value for name, value in asdict(snippet).items() if name != "line_scores"}
+    """Without what only the cut and the frozen block need; ``source`` says the same to people."""
+    return {name: value for name, value in asdict(snippet).items() if name not in {"line_scores", "alike"}}
 
 
 def _count(number: int, noun: str) -> str:

@@ -20,7 +20,8 @@ from coder_lsp.models import adapters
 pytest.importorskip("datasketch", reason="the extra 'train' is not installed")
 
 SHAPE = tiny_gguf.Shape(width=64, layers=2, heads=4, kv_heads=2, inner=96, context=4096)
-SMALL = ("--tasks", "3", "--general-tasks", "3", "--threads", "1", "--learning-rate", "5e-3")
+SMALL = ("--tasks", "3", "--general-tasks", "3", "--threads", "1", "--learning-rate", "5e-3", "--precision", "fp32")
+"""With a precision: which one is quicker for so small a model may be measured either way, from run to run."""
 TIMEOUT_S = 240
 
 
