@@ -37,7 +37,7 @@ h3 {{ font-size: .95rem; margin: 1.5rem 0 .3rem; }}
 .note {{ border-left: 4px solid #d0713f; padding: .2rem .8rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: right; vertical-align: top; }}
-th:first-child, td:first-child {{ text-align: left; }}
+th:first-child, td:first-child {{ text-align: left; min-width: 9rem; }}
 svg {{ width: 100%; height: auto; }}
 pre {{ border: 1px solid #8884; border-radius: 6px; padding: .6rem; overflow: auto; max-height: 26rem;
   font-size: .8rem; }}
