@@ -60,13 +60,7 @@ _MINUTES = {"cpu": 60.0, "cuda": 0.0}
 )
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of the adapter.")
 @click.option("--learning-rate", type=float, default=0.0, help="Its peak [default: 5e-4].")
-@click.option(
-    "--precision",
-    type=click.Choice(("auto", "bf16", "fp32")),
-    default="auto",
-    show_default=True,
-    help="auto: what is measured to be quicker here; name one where two runs are to be the same.",
-)
+@train_run.PRECISION
 @click.option(
     "--tasks",
     type=click.IntRange(min=1),

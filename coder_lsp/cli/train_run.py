@@ -27,6 +27,15 @@ _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=0)
 
 
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(("auto", "bf16", "fp32")),
+    default="auto",
+    show_default=True,
+    help="auto: what is measured to be quicker here; name one where two runs are to be the same.",
+)
+
+
 @click.command("run")
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option(
@@ -54,7 +63,7 @@ _COUNT = click.IntRange(min=0)
 @click.option("--dropout", type=float, default=0.0, show_default=True, help="In the adapter.")
 @click.option("--targets", metavar="NAMES", help="Layers with an adapter, by comma [default: all linear ones].")
 @click.option("--bits", type=click.Choice(("4", "8")), help="With qlora: quantise here [default: the file's blocks].")
-@click.option("--precision", type=click.Choice(("auto", "bf16", "fp32")), default="auto", show_default=True)
+@PRECISION
 @click.option(
     "--checkpointing",
     type=click.Choice(("auto", "on", "off")),

@@ -69,7 +69,8 @@ class FrozenContext:
             elsewhere = scope not in {"", frozen.scope}
             if (frozen.due or elsewhere) and not (waiting and self._source.holds(frozen.snippets)):
                 self._renew(frozen, self._source.context(request, budget))
-                frozen.line, frozen.due = (line if frozen.due else frozen.line), False
+                if frozen.due:
+                    frozen.line, frozen.due = line, False
                 frozen.scope = scope or frozen.scope
         frozen.asked = now
         self._newest = request.uri

@@ -35,7 +35,6 @@ LOOKED_AT = 8
 """Functions with the likest heads whose text is read."""
 MOST = 3
 HIT_FILES = 6
-HIT_DEFINITIONS = 400
 """Files that BM25 found best, in whose functions is looked as well."""
 SAME_NAMES = 32
 BEFORE_LINES = 2

@@ -23,7 +23,7 @@ from coder_lsp.retrieval.signals import Candidates, names_in_use, same_name, sim
 from coder_lsp.types import Snippet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from coder_lsp.retrieval.index import Hit, Index
@@ -89,51 +89,44 @@ def assemble(
     hits = similar(candidates, place)
     for each in recent:
         candidates.add(each.file, each.start_line, each.end_line, each.weight, "recent")
-    nearest = _analogous(candidates, place, hits, budget * ANALOGUES_SHARE)
-    first = _first(candidates, near, budget * FIRST_SHARE)
-    first += _whole(candidates, hits, budget * WHOLE_SHARE, text)
+    nearest = _fitting(candidates, _analogous(candidates, place, hits), budget * ANALOGUES_SHARE)
+    first = _fitting(candidates, _first(candidates, near), budget * FIRST_SHARE)
+    first += _fitting(candidates, _whole(candidates, hits, text), budget * WHOLE_SHARE)
     candidates.keep_best(MOST_LINES)
     left = budget * SURPLUS - sum(_cost(candidates, passage) for passage in (*nearest, *first))
     chosen = choose(candidates.lines, place.known, left, share=FILE_SHARE, least=LEAST_WORTH)
-    return _snippets(index, candidates, [*first, *chosen], nearest)
+    return _snippets(index, candidates, [*first, *chosen], nearest[::-1])
 
 
-def _first(candidates: Candidates, near: Sequence[Near], budget: float) -> list[Passage]:
+def _fitting(candidates: Candidates, passages: Iterable[Passage], budget: float) -> list[Passage]:
+    """Those that fit, the first ones first; their lines are not chosen once more."""
+    found = []
+    for passage in passages:
+        cost = _cost(candidates, passage)
+        if cost <= budget:
+            budget -= cost
+            found.append(passage)
+            for line in passage.lines:
+                candidates.lines[passage.file].weights.pop(line, None)
+    return found
+
+
+def _first(candidates: Candidates, near: Sequence[Near]) -> Iterator[Passage]:
     """Signatures of what is called right at the place, whatever they bring: a call is written by them."""
-    passages = []
     for each in near:
         lines = candidates.head(each.file, each.definition)
-        if not lines:
-            continue
-        name = each.definition.name
-        passage = Passage(each.file, lines, FIRST_SCORE * each.weight, f"called: {name}")
-        cost = _cost(candidates, passage)
-        if cost <= budget:
-            budget -= cost
-            passages.append(passage)
-            for line in lines:
-                candidates.lines[each.file].weights.pop(line, None)
-    return passages
+        if lines:
+            yield Passage(each.file, lines, FIRST_SCORE * each.weight, f"called: {each.definition.name}")
 
 
-def _analogous(candidates: Candidates, place: Place, hits: Sequence[Hit], budget: float) -> list[Passage]:
-    """Functions like the one being written, as far as it goes, in one piece; the likest last."""
-    passages: list[Passage] = []
+def _analogous(candidates: Candidates, place: Place, hits: Sequence[Hit]) -> Iterator[Passage]:
+    """Functions like the one being written, as far as it goes, in one piece; the likest first."""
     for each in analogues(candidates, place, hits):
-        score = ANALOGUE_SCORE * each.likeness
-        passage = Passage(each.file, each.lines, score, f"analogous: {each.definition.name}")
-        cost = _cost(candidates, passage)
-        if cost <= budget:
-            budget -= cost
-            passages.insert(0, passage)
-            for line in each.lines:
-                candidates.lines[each.file].weights.pop(line, None)
-    return passages
+        yield Passage(each.file, each.lines, ANALOGUE_SCORE * each.likeness, f"analogous: {each.definition.name}")
 
 
-def _whole(candidates: Candidates, hits: Sequence[Hit], budget: float, document: str) -> list[Passage]:
+def _whole(candidates: Candidates, hits: Sequence[Hit], document: str) -> Iterator[Passage]:
     """What follows the most similar chunks in one piece: where the same is written again, that is the answer."""
-    passages = []
     here = {line.strip() for line in document.split("\n")}
     for hit in hits[:WHOLE_HITS]:
         lines = candidates.lines.get(hit.file)
@@ -143,16 +136,10 @@ def _whole(candidates: Candidates, hits: Sequence[Hit], budget: float, document:
         numbers = tuple(
             number for number in telling(lines, end - WHOLE_BEFORE, end + WHOLE_LINES) if number in lines.weights
         )
-        passage = Passage(hit.file, numbers, WHOLE_SCORE * hit.score / hits[0].score, "similar, in one piece")
-        cost = _cost(candidates, passage)
         # A near-duplicate of what the document has already makes the model copy it.
         new = [number for number in numbers if lines.text[number].strip() not in here]
-        if cost <= budget and 2 * len(new) > len(numbers):
-            budget -= cost
-            passages.append(passage)
-            for line in numbers:
-                lines.weights.pop(line)
-    return passages
+        if 2 * len(new) > len(numbers):
+            yield Passage(hit.file, numbers, WHOLE_SCORE * hit.score / hits[0].score, "similar, in one piece")
 
 
 def _cost(candidates: Candidates, passage: Passage) -> float:
