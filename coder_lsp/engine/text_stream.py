@@ -1,6 +1,7 @@
-"""The text of a scripted generation: what native/src/text_stream.cpp and decoding.cpp make of tokens, in Python.
+"""From the bytes of tokens to the text of a generation: what native/src/text_stream.cpp and decoding.cpp do, in Python.
 
-Forced bytes left out, stop strings cut off, whole characters, whole lines. For :mod:`coder_lsp.engine.scripted` alone.
+Forced bytes left out, stop strings cut off, whole characters, whole lines, lines the model is not sure of. For engines
+that decode in Python; ``engine.decoding`` drives it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import GenerateRequest
 
 
-class ScriptedText:
-    """What ``native/src/text_stream.cpp`` does, in Python: forced bytes, stop strings, whole characters."""
+class TextStream:
+    """What ``native/src/text_stream.cpp`` does: forced bytes, stop strings, whole characters."""
 
     def __init__(self, request: GenerateRequest) -> None:
         self._owed = len(request.forced)
@@ -22,9 +23,11 @@ class ScriptedText:
 
     @property
     def paid(self) -> bool:
+        """Whether all forced bytes have come."""
         return self._owed == 0
 
     def append(self, data: bytes) -> bool:
+        """Take the bytes of a token; True if a stop string was reached, which is cut off."""
         payment = min(len(data), self._owed)
         self._owed -= payment
         self._bytes += data[payment:]
@@ -34,6 +37,7 @@ class ScriptedText:
         return bool(found)
 
     def take(self, *, final: bool = False) -> str:
+        """Text that is certain by now and was not taken yet; ``final``: nothing follows, so all of it is."""
         certain = len(self._bytes)
         if not final:
             for start in range(self._taken, len(self._bytes)):
@@ -47,9 +51,11 @@ class ScriptedText:
 
     @property
     def line_start(self) -> int:
+        """Where the last line begins, in bytes."""
         return self._bytes.rfind(b"\n") + 1
 
     def cut_to_whole_lines(self) -> bool:
+        """Drop the line that is being written; False, and nothing is dropped, where no line with text would be left."""
         return self.cut_to_lines_before(self.line_start)
 
     def cut_to_lines_before(self, line_start: int) -> bool:
@@ -65,8 +71,8 @@ class ScriptedText:
         return self._bytes.decode("utf-8", "replace")
 
 
-class ScriptedLine:
-    """How sure the engine is of the line that is being written, as ``native/src/decoding.cpp`` counts it."""
+class LineConfidence:
+    """How sure the model is of the line that is being written, as ``native/src/decoding.cpp`` counts it."""
 
     _LEAST_TOKENS = 4
     _LONG_TOKENS = 12
@@ -76,7 +82,7 @@ class ScriptedLine:
         self._logprobs: list[float] = []
         self._start = 0
 
-    def unsure(self, text: ScriptedText, *logprobs: float, ends: bool) -> bool:
+    def unsure(self, text: TextStream, *logprobs: float, ends: bool) -> bool:
         """Count a token; True if the text was cut to the lines before this one."""
         self._logprobs += logprobs
         count = len(self._logprobs)
