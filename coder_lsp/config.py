@@ -5,8 +5,10 @@ only narrow (disable, exclude, languages, offline) and never name a URL, a comma
 repository is not trusted. Loading collects every fault, reports them at once, and goes on with the defaults of the
 faulty keys.
 
-A field's metadata has ``doc`` and, where they apply, ``least``, ``most``, ``choices``, ``filled`` (not empty) and
-``narrows``: how a workspace file may change it (``to``: only to that value; ``adds``: only more entries).
+A field's metadata has ``doc`` and, where they apply, ``least``, ``most``, ``choices``, ``filled`` (not empty),
+``narrows``: how a workspace file may change it (``to``: only to that value; ``adds``: only more entries), and ``own``:
+only the user's file and environment may set it. Editors pass on what a workspace's own settings say, so a setting that
+decides where code is sent is not taken from them.
 """
 
 from __future__ import annotations
@@ -149,6 +151,34 @@ class ContextConfig:
 class EngineConfig:
     """How the model is loaded. Zero: by the machine."""
 
+    kind: str = field(
+        default="auto",
+        metadata={
+            "doc": "What runs the model: llama (GGUF, on the processor), torch (GGUF or a folder of safetensors, on a "
+            "CUDA device), remote (the server of `remote.url`), auto by what is there.",
+            "choices": ("auto", "llama", "torch", "remote"),
+        },
+    )
+    device: str = field(
+        default="auto",
+        metadata={
+            "doc": "Of torch: a device such as cuda:0 or cpu, auto is the CUDA device with the most free memory."
+        },
+    )
+    precision: str = field(
+        default="auto",
+        metadata={
+            "doc": "Of torch: the arithmetic; auto is bf16 where the device has it.",
+            "choices": ("auto", "bf16", "fp16", "f32"),
+        },
+    )
+    quantise: str = field(
+        default="none",
+        metadata={
+            "doc": "Of torch: weights kept as whole numbers of 8 or 4 bits.",
+            "choices": ("none", "int8", "int4"),
+        },
+    )
     context_tokens: int = field(
         default=4096,
         metadata={"doc": "KV cache of one sequence, in tokens; 0: by the model.", "least": 0, "most": 1_048_576},
@@ -178,6 +208,82 @@ class EngineConfig:
     draft: bool = field(
         default=True,
         metadata={"doc": "Guess tokens from text that is there already and check several at once; same answers."},
+    )
+
+
+@dataclass(frozen=True)
+class RemoteConfig:
+    """A server that completes in place of this machine. Nothing is sent anywhere unless ``url`` is set here."""
+
+    url: str = field(
+        default="",
+        metadata={
+            "doc": "Address of a server that completes, such as https://models.example/v1; empty: none, nothing leaves "
+            "this machine.",
+            "own": True,
+        },
+    )
+    protocol: str = field(
+        default="auto",
+        metadata={
+            "doc": "What the server speaks: openai (completions of vLLM, SGLang, TGI, llama-cpp-python), llama.cpp "
+            "(its own completions), infill (llama.cpp's, with the server's template), ollama; auto asks it.",
+            "choices": ("auto", "openai", "llama.cpp", "infill", "ollama"),
+            "own": True,
+        },
+    )
+    model: str = field(
+        default="", metadata={"doc": "The model's name on the server; empty: the first that it lists.", "own": True}
+    )
+    template: str = field(
+        default="",
+        metadata={
+            "doc": "Fill-in-the-middle format of the model there; empty: by its name and vocabulary.",
+            "own": True,
+        },
+    )
+    ca_file: str = field(
+        default="",
+        metadata={"doc": "Certificates to trust besides the system's, as a PEM file.", "own": True},
+    )
+    connect_ms: int = field(
+        default=250,
+        metadata={"doc": "How long connecting may take.", "least": 10, "most": 60_000, "own": True},
+    )
+    patience_ms: int = field(
+        default=250,
+        metadata={
+            "doc": "After so long without a first token the model on this machine writes the suggestion too, and what "
+            "is there first is shown.",
+            "least": 10,
+            "most": 60_000,
+            "own": True,
+        },
+    )
+    timeout_ms: int = field(
+        default=10_000,
+        metadata={"doc": "Longest silence of the server within an answer.", "least": 100, "most": 600_000, "own": True},
+    )
+    retries: int = field(
+        default=1,
+        metadata={
+            "doc": "How often a request that failed before any text came is sent again.",
+            "least": 0,
+            "most": 5,
+            "own": True,
+        },
+    )
+    concurrent: int = field(
+        default=2,
+        metadata={"doc": "Requests under way at once, at most.", "least": 1, "most": 64, "own": True},
+    )
+    per_minute: int = field(
+        default=0,
+        metadata={"doc": "Requests in a minute, at most; 0: any number.", "least": 0, "most": 100_000, "own": True},
+    )
+    fallback: bool = field(
+        default=True,
+        metadata={"doc": "Complete with the model on this machine while the server cannot.", "own": True},
     )
 
 
@@ -249,6 +355,7 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
     host: HostConfig = field(default_factory=HostConfig)
     idle: IdleConfig = field(default_factory=IdleConfig)
     stats: StatsConfig = field(default_factory=StatsConfig)

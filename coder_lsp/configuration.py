@@ -28,7 +28,7 @@ tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) 
 
 WORKSPACE_FILE = ".coder-lsp.toml"
 MAX_FILE_BYTES = 1_000_000
-_ENVIRONMENT = {"CODER_LSP_OFFLINE": "offline", "CODER_LSP_MODEL": "model"}
+_ENVIRONMENT = {"CODER_LSP_OFFLINE": "offline", "CODER_LSP_MODEL": "model", "CODER_LSP_REMOTE_URL": "remote.url"}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _TABLE = tuple[tuple[str, str], ...]
 """A table with keys of the user's own, as pairs in order."""
@@ -61,7 +61,7 @@ def load(
     default_file = config_file is None or config_file == paths.config_file()
     _apply(values, _read(file, faults, may_be_absent=default_file), str(file), faults)
     _apply_environment(values, os.environ if environment is None else environment, faults)
-    _apply(values, _unwrap(editor or {}), "editor settings", faults)
+    _apply(values, _unwrap(editor or {}), "editor settings", faults, own=False)
     for root in workspace_roots:
         file = root / WORKSPACE_FILE
         _narrow(values, _read(file, faults, may_be_absent=True), str(file), faults)
@@ -85,8 +85,9 @@ def config_reference() -> str:
         "",
         "1. the defaults below;",
         f"2. the user's file, `{paths.APP}/config.toml` in the platform's place (`coder-lsp doctor` shows where);",
-        "3. the environment: `CODER_LSP_OFFLINE=1`, `CODER_LSP_MODEL=name`;",
-        "4. the editor's settings, section `coder-lsp`, in camelCase or snake_case;",
+        "3. the environment: `CODER_LSP_OFFLINE=1`, `CODER_LSP_MODEL=name`, `CODER_LSP_REMOTE_URL=address`;",
+        "4. the editor's settings, section `coder-lsp`, in camelCase or snake_case; nothing under `remote`, since",
+        "   editors pass on what a workspace's own settings say;",
         f"5. `{WORKSPACE_FILE}` in a workspace folder. It may only narrow: switch off, exclude, forbid the network. A",
         "   cloned repository is not trusted with more.",
         "",
@@ -109,10 +110,17 @@ def _settings(owner: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], 
             yield f"{prefix}{entry.name}", entry, kind
 
 
-def _apply(values: dict[str, Any], given: Mapping[str, Any], source: str, faults: list[ConfigError]) -> None:
+def _apply(
+    values: dict[str, Any], given: Mapping[str, Any], source: str, faults: list[ConfigError], *, own: bool = True
+) -> None:
+    """``own``: the source is the user's alone."""
     known = {key: (entry, kind) for key, entry, kind in _settings(Config)}
     for key, value in _flatten(given, known, source, faults):
         entry, kind = known[key]
+        if entry.metadata.get("own") and not own:
+            hint = f"Set it in {paths.config_file()}: a workspace can change what the editor says. Ignored here."
+            faults.append(_fault(source, key, "only the user's own file may set this", hint))
+            continue
         try:
             checked = _check(value, kind, entry)
         except ValueError as error:

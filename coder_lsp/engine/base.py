@@ -22,6 +22,14 @@ class EngineOptions:
     context_tokens: int = 4096
     """KV cells of one sequence."""
     sequences: int = 2
+    kind: str = "auto"
+    """Which engine: auto, llama, torch or remote (``config.EngineConfig``)."""
+    device: str = "auto"
+    """Of torch: where it computes."""
+    precision: str = "auto"
+    """Of torch: auto, bf16, fp16 or f32."""
+    quantise: str = "none"
+    """Of torch: none, int8 or int4, of weights alone."""
     threads: int = 0
     """Threads for decoding; 0: physical cores this process may use."""
     threads_batch: int = 0

@@ -64,6 +64,7 @@ def address_key(settings: HostSettings) -> str:
         settings.template,
         asdict(settings.engine),
         asdict(settings.prompt),
+        asdict(settings.remote),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
 

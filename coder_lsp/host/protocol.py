@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from coder_lsp import errors
-from coder_lsp.config import IdleConfig, PromptConfig
+from coder_lsp.config import IdleConfig, PromptConfig, RemoteConfig
 from coder_lsp.engine.base import EngineOptions, LoadProgress
 from coder_lsp.types import Adapter, FimRequest, HostStatus  # noqa: TC001  (get_type_hints resolves them)
 
@@ -101,6 +101,7 @@ class HostSettings:
     template: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
     idle: IdleConfig = field(default_factory=IdleConfig)
     idle_seconds: float = 1800.0
     orphan_seconds: float = 60.0

@@ -26,13 +26,16 @@ def scripted_saying(models, pieces, loop):
     return ScriptedEngine(b"".join(pieces) * (200 if loop else 1), options=OPTIONS)
 
 
-@pytest.fixture(params=[llama_saying, scripted_saying], ids=["llama", "scripted"])
+MAKERS = {"llama": llama_saying, "scripted": scripted_saying}
+
+
+@pytest.fixture(params=MAKERS)
 def saying(request, models):
     """``saying(*pieces)``: an engine that says these after ``<|fim_middle|>``, then ends; with ``loop`` it goes on."""
     engines = []
 
     def saying(*pieces, loop=False):
-        engine = request.param(models, list(pieces), loop)
+        engine = MAKERS[request.param](models, list(pieces), loop)
         engines.append(engine)
         return engine
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coder_lsp import paths
-from coder_lsp.config import Config
+from coder_lsp.config import Config, RemoteConfig
 from coder_lsp.configuration import config_reference, config_rows, load
 
 
@@ -211,3 +211,19 @@ def test_no_editor_setting_can_break_loading(editor):
     assert isinstance(loaded.config, Config)
     assert isinstance(loaded.config.model, str)
     assert loaded.config.model.strip()
+
+
+def test_where_code_is_sent_is_for_the_users_own_file_to_say(user, root):
+    """An editor passes on what a workspace's settings say, and a cloned repository must not choose a server."""
+    editor = {"remote": {"url": "https://elsewhere.example/v1", "concurrent": 9}, "model": "other"}
+    loaded = load(environment={}, editor=editor)
+    assert (loaded.config.remote, loaded.config.model) == (RemoteConfig(), "other")
+    assert [fault.message for fault in loaded.faults] == [
+        f"editor settings: remote.{key}: only the user's own file may set this" for key in ("url", "concurrent")
+    ]
+    folder = root('[remote]\nurl = "https://elsewhere.example/v1"\n')
+    assert load(environment={}, workspace_roots=[folder]).config.remote == RemoteConfig()
+    mine = user('[remote]\nurl = "https://own.example/v1"\nconcurrent = 9\n')
+    assert load(mine, {}).config.remote == RemoteConfig(url="https://own.example/v1", concurrent=9)
+    own = {"CODER_LSP_REMOTE_URL": "http://localhost:8080"}
+    assert load(environment=own).config.remote.url == "http://localhost:8080"

@@ -35,7 +35,8 @@ def camel(name):
     return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
 
 
-SETTINGS = {key: (entry, kind) for key, entry, kind in settings()}
+SETTINGS = {key: (entry, kind) for key, entry, kind in settings() if not entry.metadata.get("own")}
+"""Those that an editor may set."""
 
 
 def test_every_setting_is_there_and_no_other():
