@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from coder_lsp.bench import processor, roofline
 from coder_lsp.bench.figures import megabytes, quantiles
 from coder_lsp.engine import hardware
 from coder_lsp.engine.base import EngineOptions, GenerateRequest
-from coder_lsp.engine.llama import LlamaEngine
+from coder_lsp.engine.llama import KV_ELEMENT_BYTES, LlamaEngine
 from coder_lsp.types import FinishReason
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def measure_engine(path: Path, options: BenchOptions = BenchOptions(), note: Not
             },
         }
         figures |= _speed(engine, prompt, options, note)
+        note("roofline")
+        figures["roofline"] = _roofline(engine, path, figures, options)
         note("reuse")
         figures["one_more_token_evaluates"] = _one_more_token(engine, prompt)
         figures["cancel"] = _cancels(engine, options, note)
@@ -172,6 +175,18 @@ def _compare(tokens: int, ours: Sequence[float], theirs: Sequence[float]) -> dic
         # Of the fastest round of each: what is left when nothing else ran on the machine.
         "ratio_of_best": round(min(theirs) / min(ours), 3),
     }
+
+
+def _roofline(engine: LlamaEngine, path: Path, figures: dict[str, Any], options: BenchOptions) -> dict[str, Any]:
+    """Both speeds beside what this processor's memory and arithmetic allow."""
+    return roofline.shares(
+        processor.work_of(path, KV_ELEMENT_BYTES[engine.options.kv_type]),
+        processor.machine_for(path, engine.options.threads),
+        prompt_tokens=options.prompt_tokens,
+        prefill=figures["prefill"]["tokens_per_s"],
+        decode_cells=options.prompt_tokens + options.decode_tokens // 2,
+        decode=figures["decode"]["tokens_per_s"],
+    )
 
 
 def _clear(engine: LlamaEngine) -> None:

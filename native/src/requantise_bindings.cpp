@@ -11,6 +11,7 @@
 
 #include <optional>
 
+#include "memory_speed.h"
 #include "python_faults.h"
 #include "requantise.h"
 #include "requantise_formats.h"
@@ -120,6 +121,7 @@ NB_MODULE(_requantise, m) {
         .def_ro("repacked", &ProductTimes::repacked)
         .def_ro("one_us", &ProductTimes::one_us)
         .def_ro("batch_us", &ProductTimes::batch_us);
+    m.def("read_bandwidth", &read_bandwidth, "size"_a, "threads"_a, "seconds"_a, NoGil());
     m.def("time_product", &time_product, "name"_a, "columns"_a, "rows"_a, "batch"_a, "seconds"_a, NoGil());
 
     nb::class_<Requantisation>(m, "Requantisation")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
+from support import tiny_gguf
 
+from coder_lsp.bench import processor
 from coder_lsp.bench.engine import BenchOptions, code_tokens, measure_engine
+from coder_lsp.bench.roofline import Work
 from coder_lsp.cli.bench import bench
+from coder_lsp.errors import EngineError
+from coder_lsp.optimise import _requantise as native
 
 SMALL = BenchOptions(rounds=2, prompt_tokens=80, decode_tokens=8, cancels=4, cancel_prompt_tokens=600, loads=1)
 
@@ -23,6 +29,9 @@ def test_every_figure_is_there(models):
     )
     assert set(figures["cancel"]["to_free_ms"]) == {"p50", "p95"}
     assert figures["load_ms"]["p50"] > 0
+    for stage in ("prefill", "decode"):
+        bound = figures["roofline"][stage]["bound_tokens_per_s"]
+        assert figures["roofline"][stage]["share"] == pytest.approx(figures[stage]["tokens_per_s"] / bound, abs=1e-3)
     assert figures["hardware"]
     assert notes
     json.dumps(figures)
@@ -42,3 +51,21 @@ def test_the_last_line_is_json(models):
     assert any(line.split()[:1] == ["decode.ratio"] for line in table)
     only = CliRunner().invoke(bench, [*arguments, "--json"])
     assert json.loads(only.stdout)["engine"]["rounds"] == 1
+
+
+def test_what_a_token_asks_is_counted_from_the_file(models):
+    """Two layers of 64 wide: 4 matrices of attention with 2 of 4 heads shared, 3 of 96 wide; an output of its own."""
+    layer = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96
+    vocabulary = len(tiny_gguf.bpe_tokens().texts)
+    weights = 2 * layer + 64 * vocabulary
+    expected = Work(4 * weights, weights, cell_bytes=2 * (32 + 32) * 2, cell_products=2 * 2 * 64)
+    assert processor.work_of(models.random, 2.0) == expected
+
+
+def test_memory_is_read_and_products_are_computed(models):
+    machine = processor.machine_for(models.random, threads=2)
+    assert 1e8 < machine.bytes_per_s < 1e13
+    assert 1e7 < machine.flops_per_s < 1e15
+    for wrong in ({"size": 1 << 20, "threads": 0}, {"size": 8, "threads": 2}):
+        with pytest.raises(EngineError, match="nothing to read"):
+            native.read_bandwidth(seconds=0.01, **wrong)
