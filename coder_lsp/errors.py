@@ -18,7 +18,12 @@ of these at the boundary where they enter, with their cause kept. Cancellation i
      ├─ EngineError
      │   ├─ EngineVersionError the native module was built against another llama-cpp-python
      │   ├─ OutOfMemory        the model or its cache does not fit
-     │   └─ ContextOverflow    more prompt tokens than a sequence holds
+     │   ├─ ContextOverflow    more prompt tokens than a sequence holds
+     │   └─ RemoteError        a server that completes for us, and what is wrong with it
+     │       ├─ RemoteUnreachable  it does not answer, or broke off
+     │       ├─ RemoteRefused      it does not let us in, or does not know what we ask for
+     │       ├─ RemoteBusy         it, or our own limit, says: not now
+     │       └─ RemoteGarbage      what it says is not what its protocol has
      └─ HostError
          ├─ HostUnavailable    no host could be started or reached
          └─ HostCrashed        the host went away while it worked for us
@@ -100,6 +105,26 @@ class OutOfMemory(EngineError):
 
 class ContextOverflow(EngineError):
     """A prompt with more tokens than one sequence of the KV cache holds."""
+
+
+class RemoteError(EngineError):
+    """A server that completes in place of this machine could not."""
+
+
+class RemoteUnreachable(RemoteError):
+    """It does not answer, or the connection broke."""
+
+
+class RemoteRefused(RemoteError):
+    """It wants another key, or does not know the model or the method."""
+
+
+class RemoteBusy(RemoteError):
+    """It says that there are too many requests, or our own limits do."""
+
+
+class RemoteGarbage(RemoteError):
+    """An answer that its protocol does not have."""
 
 
 class HostError(CoderLspError):

@@ -30,6 +30,11 @@ class Models:
         return self._once("random", tiny_gguf.write_random)
 
     @property
+    def ascii(self):
+        """The same, and what it says is text."""
+        return self._once("ascii", lambda path: tiny_gguf.write_random(path, ascii_only=True))
+
+    @property
     def spm(self):
         return self._once("spm", lambda path: tiny_gguf.write_random(path, tiny_gguf.spm_tokens()))
 

@@ -1,12 +1,13 @@
 """What every engine does the same way with a model that has something to choose: chance, log-probabilities, adapters.
 
-One tiny random model for all. An engine joins by a factory that makes one on it, with adapters at hand; what the native
-engine says is the measure for the others.
+One tiny random model for all, which says text alone, since servers say nothing else. An engine joins by a factory that
+makes one on it, with adapters at hand; what the native engine says is the measure for the others.
 """
 
 from __future__ import annotations
 
 import pytest
+from support.model_server import RemoteSaying, absent
 
 from coder_lsp.engine.base import EngineOptions, GenerateRequest
 from coder_lsp.engine.llama import LlamaEngine
@@ -22,14 +23,20 @@ CLOSE = 0.02
 
 def llama(models, adapters):
     del adapters
-    return LlamaEngine.load(models.random, OPTIONS)
+    return LlamaEngine.load(models.ascii, OPTIONS)
 
 
-MAKERS = {"llama": llama}
+def remote(models, adapters):
+    return RemoteSaying.connect("llama.cpp", models.ascii, adapters)
+
+
+MAKERS = {"llama": llama, "remote:llama.cpp": remote}
 
 
 @pytest.fixture(params=MAKERS)
 def engine(request, models):
+    if (kind := request.param.partition(":")[2]) and (missing := absent(kind)):
+        pytest.skip(missing)
     engine = MAKERS[request.param](models, [models.lora, models.other_lora(2)])
     yield engine
     engine.close()

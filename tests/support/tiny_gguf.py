@@ -132,10 +132,13 @@ def write_random(
     seed: int = 0,
     kind: str = "F32",
     architecture: str = "llama",
+    *,
+    ascii_only: bool = False,
 ) -> Path:
     """A llama with random weights: what it says is noise, but depends on every token before. ``kind``: of weights.
 
-    ``architecture`` may be ``qwen2`` too, which has biases and rotates other rows together.
+    ``architecture`` may be ``qwen2`` too, which has biases and rotates other rows together. ``ascii_only``: noise that
+    is text, for who can say nothing else.
     """
     tokens = tokens or bpe_tokens()
     random = np.random.default_rng(seed)
@@ -165,6 +168,15 @@ def write_random(
         "output_norm.weight": np.ones(shape.width, np.float32),
         "output.weight": matrix(size, shape.width),
     }
+    if ascii_only:
+        # One number that is the same for every token all the way up, for the output layer to hold against some.
+        tensors["token_embd.weight"][:, 0] = 8
+        for i in range(shape.layers):
+            tensors[f"blk.{i}.attn_output.weight"][0] = tensors[f"blk.{i}.ffn_down.weight"][0] = 0
+        table = {character: byte for byte, character in byte_alphabet().items()}
+        for token, text in enumerate(tokens.texts):
+            readable = tokens.types[token] == NORMAL and all(0x20 <= table[character] < 0x7F for character in text)
+            tensors["output.weight"][token, 0] = 0 if readable else -100
     return _write(path, architecture, tokens, shape, tensors, gguf.GGMLQuantizationType[kind])
 
 
