@@ -53,19 +53,38 @@ def load_config(*, model: str | None = None, offline: bool | None = None) -> Con
 
 
 def host_settings(config: Config) -> HostSettings:
-    """What a host process needs to serve the configured model.
+    """What a host process needs to serve the configured model, or to let a server do it.
 
-    :raises ModelError: the model is unknown, not installed, or its record is damaged.
+    :raises ModelError: the model is unknown, not installed, or its record is damaged; and no server completes.
+    :raises OfflineError: a server is to complete, and the network is forbidden.
     """
+    from coder_lsp.config import RemoteConfig
     from coder_lsp.engine.base import EngineOptions
+    from coder_lsp.errors import ModelError, OfflineError
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.models.store import resolve
 
-    model = resolve(config.model)
+    remote = config.remote if config.engine.kind in {"auto", "remote"} else RemoteConfig()
+    if remote.url and config.offline and not is_loopback(remote.url):
+        if config.engine.kind == "remote":
+            raise OfflineError(
+                "the network is forbidden (offline), and engine.kind asks for a server",
+                hint="take back offline, or set engine.kind to auto to complete on this machine",
+            )
+        logger.warning("the network is forbidden (offline): remote.url is not used")
+        remote = RemoteConfig()
+    path, name, template = "", config.model, None
+    try:
+        model = resolve(config.model)
+        path, name, template = str(model.path), model.name, model.template
+    except ModelError as error:
+        if not remote.url:
+            raise
+        logger.info("no model on this machine stands in for the server: %s", error.message)
     return HostSettings(
-        model_path=str(model.path),
-        model_name=model.name,
-        template=model.template,
+        model_path=path,
+        model_name=name,
+        template=template,
         engine=EngineOptions(
             context_tokens=config.engine.context_tokens,
             sequences=config.engine.sequences,
@@ -77,12 +96,24 @@ def host_settings(config: Config) -> HostSettings:
             precision=config.engine.precision,
             quantise=config.engine.quantise,
         ),
-        remote=config.remote,
+        remote=remote,
         prompt=config.prompt,
         idle=config.idle,
         idle_seconds=config.host.idle_seconds,
         orphan_seconds=config.host.orphan_seconds,
     )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine, so that asking it is no use of the network."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def adapters_of(tell: Callable[[str], None]) -> Callable[[Config], AdapterChoice]:

@@ -183,9 +183,9 @@ def _loader(worker: str | None) -> WorkerLoader:
         return loader
 
     def load(settings: HostSettings, progress: Callable[[float], None] | None) -> Any:
-        from coder_lsp.host.worker import ModelWorker
+        from coder_lsp.host.loading import load_worker
 
-        return ModelWorker.load(settings, progress)
+        return load_worker(settings, progress)
 
     return load
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo
 from coder_lsp.engine.decoding import Step, read_steps
-from coder_lsp.engine.remote_dialects import EXTRA, MIDDLE, PREFIX, SUFFIX, Asked, Event
+from coder_lsp.engine.remote_dialects import EXTRA, MARKS, MIDDLE, PREFIX, SUFFIX, Asked, Event
 from coder_lsp.engine.remote_limits import Breaker, RateLimit
 from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look
 from coder_lsp.engine.remote_wire import Address, Wire
@@ -29,7 +29,7 @@ from coder_lsp.errors import EngineError, ModelNotFound, ModelUnsupported, Remot
 from coder_lsp.types import FinishReason, TokenCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from coder_lsp.config import RemoteConfig
     from coder_lsp.engine.base import CancelToken
@@ -43,8 +43,17 @@ log = logging.getLogger(__name__)
 
 ENDS = ("<|endoftext|>", "<|im_end|>", "<|EOT|>", "<｜end▁of▁sentence｜>", "</s>", "<eos>", "<end_of_turn>")
 """Spellings that end a text in any family; the server ends by its model's own besides."""
-MARKS = (EXTRA, PREFIX, SUFFIX, MIDDLE)
 _CONTEXT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Formats:
+    """What is known of the control tokens that models have: ``of_model`` gives those of a model of that name, empty if
+    its format is not known; ``spellings`` are those of all formats.
+    """
+
+    of_model: Callable[[str], Sequence[str]]
+    spellings: Sequence[str]
 
 
 class RemoteEngine:
@@ -57,10 +66,13 @@ class RemoteEngine:
     ) -> None:
         self.server = server
         self.dialect = dialect
+        self.controls = tuple(controls)
+        """Spellings of the control tokens that a prompt may have."""
         self._wire = wire
         self._vocabulary = TextVocabulary(controls, [spelling for spelling in ENDS if spelling in controls])
         self._breaker = Breaker()
         self._rate = RateLimit(config.per_minute)
+        self._patience_ms = config.patience_ms
         self._turns = Turns()
         room = server.context_tokens or _CONTEXT_TOKENS
         self.options = EngineOptions(
@@ -81,12 +93,8 @@ class RemoteEngine:
         )
 
     @classmethod
-    def connect(cls, config: RemoteConfig, key: str, controls: Iterable[str], *, known_format: bool) -> RemoteEngine:
+    def connect(cls, config: RemoteConfig, key: str, formats: Formats) -> RemoteEngine:
         """Find out what is at the configured address, and how to ask it.
-
-        ``controls`` are the spellings of control tokens that its model may have; those that the server can be asked
-        about and does not have are left out. ``known_format``: they are those of the model's own format, so that its
-        prompts can be written here.
 
         :raises RemoteError: it cannot be reached, or does not let us in.
         :raises ConfigError: the address is none.
@@ -94,8 +102,11 @@ class RemoteEngine:
         wire = Wire(Address(config.url.rstrip("/").removesuffix("/v1"), key), config)
         try:
             server = look(wire, config)
-            found = [spelling for spelling in controls if is_control(wire, server, spelling) is not False]
-            dialect = dialect_for(server, config.protocol, known_format=known_format)
+            named = formats.of_model(server.model)
+            asked = {spelling: is_control(wire, server, spelling) for spelling in named or formats.spellings}
+            # Those that nobody can be asked about are believed where the format is known, and there alone.
+            found = [spelling for spelling, there in asked.items() if there or (there is None and named)]
+            dialect = dialect_for(server, config.protocol, known_format=bool(found))
         except BaseException:
             wire.close()
             raise
@@ -161,8 +172,14 @@ class RemoteEngine:
             except BaseException:
                 self._breaker.left()
                 raise
-            if conversation.first_at is None and own.cancelled:
+            waited_ms = (time.monotonic() - started) * 1e3
+            if conversation.first_at is None and own.cancelled and waited_ms < self._patience_ms:
+                # Overtaken by the next key: that tells nothing of the server.
                 self._breaker.left()
+            elif conversation.first_at is None and own.cancelled:
+                self._breaker.failed(
+                    RemoteUnreachable(f"{self._wire.address.origin} did not begin within {waited_ms:.0f} ms")
+                )
             else:
                 self._breaker.succeeded()
             return self._generation(reading, tokens, conversation, started)

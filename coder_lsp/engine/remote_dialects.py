@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import GenerateRequest
 
 EXTRA, PREFIX, SUFFIX, MIDDLE = "<infill:file>", "<infill:prefix>", "<infill:suffix>", "<infill:middle>"
+MARKS = (EXTRA, PREFIX, SUFFIX, MIDDLE)
 """Marks of the pseudo-format for servers that write the prompt themselves (``prompt.templates``); never sent."""
 _SEED_MASK = 2**31 - 1
 

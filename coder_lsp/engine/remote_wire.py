@@ -271,7 +271,7 @@ class Wire:
                 return RemoteRefused(f"the certificate of {origin} is not trusted: {_brief(error)}", hint=hint)
             return RemoteUnreachable(f"{origin} cannot be reached: {_brief(error)}")
         if isinstance(error, httpx2.DecodingError | httpx2.RemoteProtocolError):
-            broken = "without sending a complete" in str(error) or "disconnected" in str(error)
+            broken = "without sending" in str(error) or "disconnected" in str(error)
             return RemoteUnreachable(f"{origin} broke off") if broken else RemoteGarbage(f"{origin} speaks no HTTP")
         return RemoteUnreachable(f"the connection to {origin} broke ({type(error).__name__})")
 

@@ -198,6 +198,8 @@ def _unlink(path: Path) -> None:
 
 def _file_identity(path: str) -> list[str | int]:
     """Path, size and time of change, so that a replaced file is another model; zeros if there is none."""
+    if not path:
+        return ["", 0, 0]  # a server's model
     real = os.path.realpath(path)
     try:
         facts = Path(real).stat()

@@ -102,6 +102,10 @@ class JobRunner:
         return self._worker.engine if self._worker else ""
 
     @property
+    def _model(self) -> str:
+        return self._worker.model if self._worker else self._settings.model_name
+
+    @property
     def adapters(self) -> tuple[Adapter, ...]:
         return self._worker.adapters if self._worker else ()
 
@@ -202,7 +206,8 @@ class JobRunner:
                 logger.warning("the engine did not stop within %g s", STOP_SECONDS)
 
     def status(self, state: HostState, progress: float | None = None) -> HostStatus:
-        return HostStatus(state, self._settings.model_name, self.engine, progress)
+        told = self._worker.notice if self._worker and state is HostState.READY else ""
+        return HostStatus(state, self._model, self.engine, progress, told)
 
     def _submit_ahead(self, job: Job) -> None:
         job.answer.add_done_callback(lambda answer: self.cancel(job) if answer.cancelled() else None)
@@ -226,6 +231,10 @@ class JobRunner:
             self._may_work_ahead = True
             if waited_for:
                 self.last_request = time.monotonic()
+                now = self.status(HostState.READY)
+                if not self._closed and now != self.current.status:
+                    # Who completes, or what should be known of it, is not what it was.
+                    self._change(StatusChange(now))
                 if job.owner not in self._queue:
                     job.on_status(self.current.status)
 

@@ -75,6 +75,12 @@ class Worker(Protocol):
     def adapters(self) -> tuple[Adapter, ...]:
         """Those that the last answer was written with; asked for from other threads, too."""
 
+    @property
+    def notice(self) -> str:
+        """What the user should know of it now, in one line: who completes instead of whom, or what it cannot do. Asked
+        for from other threads, too; empty if all is well.
+        """
+
     def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult: ...
 
     def warm(self, request: FimRequest) -> None: ...

@@ -53,10 +53,10 @@ class ModelWorker:
         """Those that the last answer was written with."""
         self.model = settings.model_name
         self.engine = engine.name
-        self.warning = self._template.warning
+        self.notice = self._template.warning
         logger.info("engine=%s: %s; template=%s", engine.name, engine.reason, self._template.template.name)
-        if self.warning:
-            logger.warning("%s: %s", self.model, self.warning)
+        if self.notice:
+            logger.warning("%s: %s", self.model, self.notice)
 
     @classmethod
     def load(cls, settings: HostSettings, progress: LoadProgress | None = None) -> ModelWorker:

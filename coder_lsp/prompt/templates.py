@@ -201,6 +201,17 @@ TEMPLATES: tuple[Template, ...] = (
     ),
 )
 
+_MARKS = [_c(f"<infill:{name}>") for name in ("file", "prefix", "suffix", "middle")]
+
+INFILL = Template(
+    "infill",
+    layout=(Slot.BOS, Slot.CONTEXT, _MARKS[1], Slot.PREFIX, _MARKS[2], Slot.SUFFIX, _MARKS[3]),
+    snippet=(_MARKS[0], Text("{path}\n{text}\n")),
+)
+"""For servers that write the prompt themselves: no model's format, but marks that say which piece is what. Never
+evaluated (``engine.remote_dialects``).
+"""
+
 PLAIN = Template(
     "none",
     layout=(Slot.BOS, Slot.CONTEXT, Slot.PREFIX),
@@ -237,8 +248,8 @@ class BoundTemplate:
 
 def bind(vocabulary: Vocabulary, name: str | None, architecture: str = "") -> BoundTemplate:
     """The template ``name`` (None: found out from the vocabulary), bound; :data:`PLAIN` where tokens are missing."""
-    if name == PLAIN.name:
-        return _bound(vocabulary, PLAIN)
+    if name in {PLAIN.name, INFILL.name}:
+        return _bound(vocabulary, PLAIN if name == PLAIN.name else INFILL)
     if name is not None:
         template = by_name(name)
         if template is None:
@@ -268,6 +279,37 @@ def bind(vocabulary: Vocabulary, name: str | None, architecture: str = "") -> Bo
 def by_name(name: str) -> Template | None:
     """The template of that name, or None."""
     return next((t for t in TEMPLATES if t.name == name), PLAIN if name == PLAIN.name else None)
+
+
+_NAMES = (
+    ("mellum", "mellum"),
+    ("codestral", "codestral"),
+    ("codegemma", "codegemma"),
+    ("deepseek", "deepseek"),
+    ("codellama", "codellama"),
+    ("code-llama", "codellama"),
+    ("santacoder", "santacoder"),
+    ("starcoder2", "starcoder2"),
+    ("starcoder", "starcoder"),
+    ("granite", "granite"),
+    ("seed-coder", "seed"),
+    ("stable-code", "starcoder"),
+    ("refact", "starcoder"),
+    ("qwen", "qwen"),
+)
+
+
+def by_model_name(name: str) -> Template | None:
+    """The template of a model that is known by its name alone, as a server's are; None if the name tells nothing."""
+    lowered = name.lower().replace("_", "-")
+    return next((by_name(template) for part, template in _NAMES if part in lowered), None)
+
+
+def spellings(template: Template | None = None) -> list[str]:
+    """Of the control tokens of a template; None: of all of them."""
+    chosen = [template] if template is not None else [*TEMPLATES, PLAIN]
+    pieces = [piece for t in chosen for piece in (*t.layout, *t.repository, *t.snippet, *t.current, *t.stops)]
+    return list(dict.fromkeys(each for piece in pieces if isinstance(piece, Control) for each in piece.spellings))
 
 
 def _missing(vocabulary: Vocabulary, template: Template) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from coder_lsp.config import RemoteConfig
-from coder_lsp.engine.remote import RemoteEngine
+from coder_lsp.engine.remote import Formats, RemoteEngine
 from coder_lsp.engine.scripted import SPECIAL_TOKENS
 
 SCRIPT = Path(__file__).with_name("serve_model.py")
@@ -59,6 +59,11 @@ class ModelServer:
     def close(self):
         self.process.stdin.close()
         self.process.wait(timeout=30)
+        self.close_pipes()
+
+    def close_pipes(self):
+        """Of one that was killed."""
+        self.process.stdin.close()
         self.process.stdout.close()
         self.reader.join()
         self.process.stderr.close()
@@ -74,7 +79,8 @@ class RemoteSaying:
     def connect(cls, kind, model, adapters=(), context=256, *, controls=SPECIAL_TOKENS, shared=False, **config):
         server = ModelServer.sharing(kind, model, context) if shared else ModelServer(kind, model, adapters, context)
         try:
-            engine = RemoteEngine.connect(RemoteConfig(url=server.url, **config), "", controls, known_format=True)
+            formats = Formats(lambda _: controls, controls)
+            engine = RemoteEngine.connect(RemoteConfig(url=server.url, **config), "", formats)
         except BaseException:
             if not shared:
                 server.close()

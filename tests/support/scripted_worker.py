@@ -41,6 +41,7 @@ class ScriptedWorker:
     model = "scripted"
     engine = "scripted"
     adapters = ()
+    notice = ""
     warmed = None
 
     def new_cancel_token(self):

@@ -94,7 +94,7 @@ def test_a_context_too_small_for_the_budgets_is_told():
 
 def test_a_model_without_fim_tokens_says_what_it_cannot_do():
     it, _ = worker("x", special_tokens=("<|endoftext|>",))
-    assert "left to right" in it.warning
+    assert "left to right" in it.notice
 
 
 def test_a_preview_is_the_prompt_with_its_block_and_evaluates_nothing():

@@ -1,0 +1,374 @@
+"""A server completes, and the model on this machine stands in for it: at once where the server is known to be away, and
+side by side with it where it takes too long. Whoever has the first text answers; nobody's text is shown twice.
+
+A request is asked of the server on a thread of its own. If no text came after ``patience_ms``, the local model begins
+as well, and from the first piece of either on only that one is read and the other is cancelled. A server that breaks
+off in the middle of a suggestion has the local model go on behind what was shown already. Keeps
+``host.protocol.Worker``; both halves are ordinary workers, each with its own prompts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from coder_lsp.engine.turns import EventCancel
+from coder_lsp.errors import CoderLspError, RemoteError
+from coder_lsp.types import FimResult, FinishReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from coder_lsp.engine.base import CancelToken
+    from coder_lsp.host.protocol import Worker
+    from coder_lsp.types import Adapter, FimRequest, PromptPreview, TextSink
+
+logger = logging.getLogger(__name__)
+
+_FIRST_REST_S, _LONGEST_REST_S = 2.0, 60.0
+"""Between two attempts to connect to a server that was not there when the host started."""
+
+
+class FallbackWorker:
+    """``connect`` makes the server's worker, ``load_local`` the other one; either may fail with a
+    :class:`CoderLspError`, but not both. ``load_local`` None: there is no model here to stand in.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Worker],
+        load_local: Callable[[], Worker] | None,
+        *,
+        patience_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connects, and loads the local model behind that; waits for it only where the server is not there.
+
+        :raises CoderLspError: neither can be had.
+        """
+        self._connect = connect
+        self._patience_s = patience_ms / 1000
+        self._clock = clock
+        self._remote: Worker | None = None
+        self._local: Worker | None = None
+        self._local_fault: CoderLspError | None = None
+        self._remote_fault: CoderLspError | None = None
+        self._next_try = 0.0
+        self._rest = _FIRST_REST_S
+        self._thread = _Thread()
+        self._local_ready = threading.Event()
+        self._answered: Worker | None = None
+        self._closed = False
+        self._try_to_connect()
+        if load_local is None:
+            self._local_ready.set()
+        else:
+            threading.Thread(target=self._load_local, args=(load_local,), name="local model", daemon=True).start()
+        if self._remote is None:
+            self._local_ready.wait()
+            if self._local is None:
+                self._thread.end()
+                assert self._remote_fault is not None
+                raise self._remote_fault
+
+    @property
+    def model(self) -> str:
+        return self._present.model
+
+    @property
+    def engine(self) -> str:
+        return self._present.engine
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        return self._present.adapters
+
+    @property
+    def notice(self) -> str:
+        """What the user should know: that the server is away, and who completes instead."""
+        if self._remote_fault is None:
+            return self._remote.notice if self._remote is not None else ""
+        instead = f"completing with {self._local.model} on this machine" if self._local else "nobody completes"
+        return f"{self._remote_fault.message}; {instead}"
+
+    def new_cancel_token(self) -> CancelToken:
+        return EventCancel()
+
+    def warm(self, request: FimRequest) -> None:
+        if (local := self._standing_in) is not None:
+            local.warm(request)
+
+    def work(self, cancel: CancelToken) -> bool:
+        """Only while the local model stands in: a server's time is others' time, and a laptop's battery is short."""
+        local = self._standing_in
+        if local is None:
+            return False
+        token = local.new_cancel_token()
+        with _passing_on(cancel, token):
+            return local.work(token)
+
+    def preview(self, request: FimRequest) -> PromptPreview:
+        return self._present.preview(request)
+
+    def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult:
+        """See the module.
+
+        :raises CoderLspError: both failed; the server's own error if there is no local model.
+        """
+        remote = self._remote_if_due()
+        if remote is None:
+            return self._stand_in(request, on_text, cancel)
+        race = _Race(on_text)
+        asked = _Asked(remote, request, race.sink("remote"))
+        with _passing_on(cancel, asked.token):
+            self._thread.do(asked.run)
+            asked.on_end(race.wake)
+            race.wait(self._patience_s if self._local is not None else None)
+            waits = not asked.done.is_set() and race.winner != "remote"
+            if waits and self._local is not None and not cancel.cancelled:
+                result = self._race(request, race, asked, cancel)
+                if result is not None:
+                    return result
+            asked.done.wait()
+        return self._settled(asked, race, request, on_text, cancel)
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.end()
+        for worker in (self._remote, self._local):
+            if worker is not None:
+                worker.close()
+
+    @property
+    def _present(self) -> Worker:
+        """Who answered last, or would answer."""
+        found = self._answered or self._remote or self._local
+        assert found is not None
+        return found
+
+    @property
+    def _standing_in(self) -> Worker | None:
+        return self._local if self._remote is None or self._remote_fault is not None else None
+
+    def _remote_if_due(self) -> Worker | None:
+        """The server's worker; where there is none yet, it is tried for while this request goes to the local one."""
+        if self._remote is None and self._clock() >= self._next_try:
+            self._next_try = self._clock() + self._rest
+            self._rest = min(self._rest * 2, _LONGEST_REST_S)
+            self._thread.do(self._try_to_connect)
+        return self._remote
+
+    def _try_to_connect(self) -> None:
+        try:
+            remote = self._connect()
+        except CoderLspError as error:
+            logger.warning("no server: %s", error.message)
+            self._remote_fault = error
+            self._next_try = self._clock() + self._rest
+            return
+        if self._closed:
+            remote.close()
+            return
+        self._remote, self._remote_fault = remote, None
+
+    def _load_local(self, load: Callable[[], Worker]) -> None:
+        try:
+            local = load()
+        except CoderLspError as error:
+            logger.info("no local model stands in: %s", error.message)
+            self._local_fault = error
+        except Exception:
+            logger.exception("the local model could not be loaded")
+        else:
+            if self._closed:
+                local.close()
+            else:
+                self._local = local
+        finally:
+            self._local_ready.set()
+
+    def _race(self, request: FimRequest, race: _Race, asked: _Asked, cancel: CancelToken) -> FimResult | None:
+        """Let the local model begin beside the server; its answer if it was first, None if the server was."""
+        local = self._local
+        assert local is not None
+        token = local.new_cancel_token()
+        race.on_win["remote"] = token.cancel
+        race.on_win["local"] = asked.token.cancel
+        asked.on_end(lambda: token.cancel() if asked.result is not None and race.end("remote") else None)
+        with _passing_on(cancel, token):
+            try:
+                result = local.complete(request, race.sink("local"), token)
+            except CoderLspError as error:
+                # The server may still make it.
+                logger.warning("the local model failed: %s: %s", type(error).__name__, error.message)
+                return None
+        if cancel.cancelled or race.winner == "remote":
+            return None
+        if not race.end("local"):
+            return None
+        logger.info("the server took longer than %.0f ms; answered here", self._patience_s * 1000)
+        asked.token.cancel()
+        self._answered = local
+        return result
+
+    def _settled(
+        self, asked: _Asked, race: _Race, request: FimRequest, on_text: TextSink | None, cancel: CancelToken
+    ) -> FimResult:
+        """What the server's end means."""
+        remote = self._remote
+        assert remote is not None
+        if asked.result is not None:
+            self._answered, self._remote_fault = remote, None
+            return asked.result
+        error = asked.error
+        assert error is not None
+        if not isinstance(error, CoderLspError):
+            raise error
+        if isinstance(error, RemoteError):
+            self._remote_fault = error
+        logger.warning("the server failed: %s: %s", type(error).__name__, error.message)
+        said = race.said
+        if cancel.cancelled or (self._local_ready.is_set() and self._local is None and not said):
+            raise error
+        if not said:
+            return self._stand_in(request, on_text, cancel, because=error)
+        return self._go_on(request, said, on_text, cancel, error)
+
+    def _stand_in(
+        self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken, because: CoderLspError | None = None
+    ) -> FimResult:
+        """The local model's answer.
+
+        :raises CoderLspError: there is none, and why there is no server; or it failed as well.
+        """
+        self._local_ready.wait()
+        local = self._local
+        if local is None:
+            raise because or self._remote_fault or self._local_fault or RemoteError("nobody can complete")
+        token = local.new_cancel_token()
+        with _passing_on(cancel, token):
+            result = local.complete(request, on_text, token)
+        self._answered = local
+        return result
+
+    def _go_on(
+        self, request: FimRequest, said: str, on_text: TextSink | None, cancel: CancelToken, error: CoderLspError
+    ) -> FimResult:
+        """The rest of a suggestion that the server began: written here, behind what was shown."""
+        cut = FimResult(said, FinishReason.DEADLINE, model=self._present.model, engine=self._present.engine)
+        if self._local is None or request.idle:
+            return cut
+        logger.info("the server broke off; the rest is written here")
+        rest = replace(request, prefix=request.prefix + said, alternatives=1)
+        try:
+            result = self._stand_in(rest, on_text, cancel, because=error)
+        except CoderLspError:
+            return cut
+        return replace(result, text=said + result.text, logprobs=(), alternatives=())
+
+
+class _Asked:
+    """A request under way at the server. ``done`` is set at its end, with one of ``result`` and ``error``."""
+
+    def __init__(self, worker: Worker, request: FimRequest, sink: TextSink) -> None:
+        self._worker, self._request, self._sink = worker, request, sink
+        self.token = worker.new_cancel_token()
+        self.result: FimResult | None = None
+        self.error: BaseException | None = None
+        self.done = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+
+    def run(self) -> None:
+        try:
+            self.result = self._worker.complete(self._request, self._sink, self.token)
+        except BaseException as error:  # noqa: BLE001  (raised again where it was asked for)
+            self.error = error
+        with self._lock:
+            self.done.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        with self._lock:
+            if not self.done.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+
+class _Race:
+    """Two texts for one place: the first that has a piece is passed on, the other one is told that it is enough."""
+
+    def __init__(self, on_text: TextSink | None) -> None:
+        self._on_text = on_text
+        self._lock = threading.Lock()
+        self._begun = threading.Event()
+        self.winner = ""
+        self.said = ""
+        """What was passed on."""
+        self.on_win: dict[str, Callable[[], object]] = {}
+        """What to do when one of them is first: call off the other one."""
+
+    def sink(self, name: str) -> TextSink:
+        def on_text(delta: str, /) -> bool:
+            if not self.end(name):
+                return False
+            self.said += delta
+            return self._on_text(delta) if self._on_text is not None else True
+
+        return on_text
+
+    def end(self, name: str) -> bool:
+        """This one has something, or has ended without; False if the other one was first."""
+        with self._lock:
+            first = not self.winner
+            if first:
+                self.winner = name
+        if first:
+            self._begun.set()
+            if (call_off := self.on_win.get(name)) is not None:
+                call_off()
+        return self.winner == name
+
+    def wake(self) -> None:
+        self._begun.set()
+
+    def wait(self, seconds: float | None) -> None:
+        """Until a piece came, the server ended, or so long."""
+        self._begun.wait(seconds)
+
+
+class _Thread:
+    """Does one thing after the other; a daemon, so that a call that hangs keeps no process alive."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="remote model", daemon=True).start()
+
+    def do(self, work: Callable[[], object]) -> None:
+        self._queue.put(work)
+
+    def end(self) -> None:
+        self._queue.put(None)
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            try:
+                work()
+            except Exception:  # noqa: PERF203  (one defect must not end the thread)
+                logger.exception("a defect at the server's side")
+
+
+@contextlib.contextmanager
+def _passing_on(cancel: CancelToken, token: CancelToken) -> Iterator[None]:
+    """Within it ``token`` is cancelled when ``cancel`` is."""
+    assert isinstance(cancel, EventCancel)
+    with cancel.calling(token.cancel):
+        yield
