@@ -45,7 +45,7 @@ def doctor(*, as_json: bool, full: bool, no_completion: bool, tune: bool, model:
     for finding in findings(model=model, offline=offline or None, full=full, completion=not no_completion):
         found.append(finding)
         if not as_json:
-            _print(out, finding)
+            print_finding(out, finding)
     problems = [finding for finding in found if finding.status.value != "ok"]
     if as_json:
         emit_json({"ok": not problems, "findings": [asdict(finding) for finding in found]})
@@ -58,7 +58,7 @@ def doctor(*, as_json: bool, full: bool, no_completion: bool, tune: bool, model:
 def findings(*, model: str | None, offline: bool | None, full: bool, completion: bool) -> Iterator[Finding]:
     """Everything the checks find. What depends on something that failed is left out, since it would fail as well."""
     from coder_lsp.app import load_settings
-    from coder_lsp.doctor import adapters, installation, machine, processes, settings, trial
+    from coder_lsp.doctor import adapters, installation, machine, processes, remote, settings, trial
     from coder_lsp.doctor import model as models
     from coder_lsp.doctor.finding import Status, fail, run
     from coder_lsp.errors import ModelError
@@ -74,6 +74,7 @@ def findings(*, model: str | None, offline: bool | None, full: bool, completion:
     yield from run("settings", partial(settings.check_settings, loaded))
     yield from run("folders", settings.check_folders)
     yield from run("model hosts", processes.check_hosts)
+    yield from run("server", partial(remote.check_remote, loaded.config))
     try:
         installed = resolve(loaded.config.model)
     except ModelError as error:
@@ -127,7 +128,8 @@ def _tune(model: str | None, *, as_json: bool) -> None:
         out.print(f"engine.threads is set to {config.engine.threads} and wins; 0 takes what was measured")
 
 
-def _print(out: Console, finding: Finding) -> None:
+def print_finding(out: Console, finding: Finding) -> None:
+    """One finding, with its fix below it."""
     mark, style = _MARKS[finding.status.value]
     out.print(mark, style=style, end="  ")
     out.print(f"{finding.name:<18}  {finding.detail}")

@@ -247,7 +247,8 @@ def _open_log() -> None:
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("pygls").setLevel(logging.WARNING)
+    for library in ("pygls", "httpx2", "httpcore2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _mark_process() -> None:

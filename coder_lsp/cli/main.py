@@ -29,6 +29,7 @@ VERBS = {
     "index": "Index a folder, by the rules and into the database that editors use.",
     "demo": "Complete several places of a bundled project with the real model.",
     "models": "List, pull, add, verify, remove and choose models.",
+    "remote": "Check the server that completes in place of this machine, and keep its key.",
     "train": "Fine-tune a model on your own repositories, on this machine.",
     "bench": "Measure speed and memory.",
     "eval": "Measure on tasks with a known answer.",

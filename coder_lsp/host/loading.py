@@ -64,7 +64,8 @@ def connect(settings: HostSettings) -> ModelWorker:
     key, _ = remote_key.find(remote.url)
     engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings()))
     try:
-        model = engine.server.model or remote.url
+        # A hub's name has its owner in front, a file's its folders.
+        model = engine.server.model.rpartition("/")[2] or engine.info.path
         if set(MARKS) <= set(engine.controls):
             template: str | None = templates.INFILL.name
         elif remote.template:
@@ -72,7 +73,13 @@ def connect(settings: HostSettings) -> ModelWorker:
         else:
             named = templates.by_model_name(engine.server.model)
             template = named.name if named is not None else None
-        return ModelWorker(engine, replace(settings, model_path="", model_name=model, template=template))
+        worker = ModelWorker(engine, replace(settings, model_path="", model_name=model, template=template))
+        if template == templates.INFILL.name and remote.template:
+            worker.notice = (
+                f"{model} has no tokens of the template {remote.template}; the server writes its prompts, "
+                "which answers more slowly and less well"
+            )
+        return worker
     except BaseException:
         engine.close()
         raise

@@ -123,6 +123,11 @@ class ModelWorker:
             prompt_kind=prompt.frame.kind,
         )
 
+    def describe_format(self) -> str:
+        """How prompts are written, for ``doctor``."""
+        pieces = ", ".join(control.spellings[0] for control in self._template.ids)
+        return f"template {self._template.template.name}; tokens there: {pieces or 'none'}"
+
     def close(self) -> None:
         """Keep what is evaluated for the next session, and give the memory back."""
         self._places.save()
