@@ -117,6 +117,34 @@ class FimRequest:
 
 
 @dataclass(frozen=True)
+class AskRequest:
+    """Follow an instruction about a place in a file. Texts are raw, as in :class:`FimRequest`.
+
+    ``before`` and ``after`` are the file's text around the place; of both as much is shown as fits, what is nearest
+    first, like the ``snippets`` of other files. ``instruction`` is shown whole. ``begun`` is how the answer begins: the
+    model goes on behind it, and it is no part of the result. ``max_tokens`` and ``deadline_ms`` are of the answer.
+    """
+
+    document: str
+    instruction: str
+    before: str = ""
+    after: str = ""
+    begun: str = ""
+    language: str = ""
+    path: str = ""
+    repository: str = ""
+    snippets: tuple[Snippet, ...] = ()
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 512
+    deadline_ms: int = 0
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    seed: int = 0
+    adapters: tuple[Adapter, ...] = ()
+
+
+@dataclass(frozen=True)
 class TokenCounts:
     """``prompt = reused + evaluated``; ``generated`` are new tokens, the healed one included.
 
@@ -184,6 +212,10 @@ class FimBackend(Protocol):
 
     async def complete(self, request: FimRequest, on_text: TextSink | None = None) -> FimResult: ...
 
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        """Have the model follow an instruction. Completions come in between; they do not end it."""
+        ...
+
     async def warm(self, request: FimRequest) -> None:
         """Have the prompt of a place evaluated when there is nothing else to do. Returns at once; never raises."""
         ...
@@ -217,6 +249,60 @@ class CompletionRequest:
     """Whether more than the best suggestion can be shown, if it was asked for by hand."""
     adapters: tuple[Adapter, ...] = ()
     """What lies over the model for this document; filled in by the service, which knows the settings."""
+
+
+class Task(str, enum.Enum):
+    """What an instruction is to bring about."""
+
+    GENERATE = "generate"
+    """Code at the cursor, from a comment or an instruction."""
+    REWRITE = "rewrite"
+    """The selection, changed as asked."""
+    EXPLAIN = "explain"
+    """Words about the selection."""
+    TESTS = "tests"
+    """Tests of the selection, for a file of their own."""
+
+
+@dataclass(frozen=True)
+class InstructRequest:
+    """An instruction about ``[start, end)`` of a document, code point offsets; both the same: a cursor.
+
+    ``instruction`` may be empty where the task says enough. ``outline``: have the model plan before it writes.
+    """
+
+    uri: str
+    text: str
+    start: int
+    end: int
+    task: Task
+    instruction: str = ""
+    outline: bool = False
+    language: str = ""
+    path: str = ""
+    root: str = ""
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class InstructOutcome:
+    """What came of an instruction: ``text`` to put in place of ``[start, end)``; of an explanation, and of tests, what
+    to show. ``reason`` says why there is none.
+    """
+
+    task: Task
+    text: str = ""
+    start: int = 0
+    end: int = 0
+    reason: str = ""
+    result: FimResult | None = None
+    snippets: tuple[Snippet, ...] = ()
+
+
+class PreviewSink(Protocol):
+    """Receives what an instruction's outcome would be so far, each time more of it is there."""
+
+    def __call__(self, outcome: InstructOutcome, /) -> None: ...
 
 
 class ContextSource(Protocol):

@@ -83,7 +83,7 @@ def request_for(
     from coder_lsp.languages import by_path
     from coder_lsp.types import CompletionRequest, Trigger
 
-    text = _read(file)
+    text = read_text(file)
     cursor = offset_of(text, line, column)
     absolute = file.resolve()
     base = root.resolve() if root else repository_of(absolute.parent) or absolute.parent
@@ -153,7 +153,11 @@ async def _complete(config: Config, request: CompletionRequest, roots: Sequence[
         return await service.complete(request)
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A file's text with its own line ends.
+
+    :raises InputError: it cannot be read as UTF-8 text.
+    """
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise InputError(f"{file} has {file.stat().st_size:,} bytes", hint=f"at most {_MAX_FILE_BYTES:,} are read")

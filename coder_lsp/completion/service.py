@@ -21,6 +21,7 @@ from coder_lsp.completion.context import FrozenContext
 from coder_lsp.completion.gap import Gap
 from coder_lsp.completion.gate import Gate
 from coder_lsp.completion.generations import Generations
+from coder_lsp.completion.instruct import as_completion, follow, unfit
 from coder_lsp.completion.job import Job
 from coder_lsp.completion.reader import Reader
 from coder_lsp.completion.scheduler import LoopClock, Pace
@@ -28,7 +29,7 @@ from coder_lsp.completion.shape import ShapeDecision, decide_shape
 from coder_lsp.completion.show_filter import RecentAcceptance, ShowFeatures, Typing
 from coder_lsp.completion.stream import Stream
 from coder_lsp.errors import origin
-from coder_lsp.types import CompletionOutcome, FimRequest, Shape, Suggestion, Trigger
+from coder_lsp.types import CompletionOutcome, FimRequest, InstructOutcome, Shape, Suggestion, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -38,7 +39,16 @@ if TYPE_CHECKING:
     from coder_lsp.completion.scheduler import Clock
     from coder_lsp.completion.show_filter import ShowFilter
     from coder_lsp.config import Config
-    from coder_lsp.types import AdapterChoice, CompletionRequest, ContextSource, FimBackend, PromptPreview, Snippet
+    from coder_lsp.types import (
+        AdapterChoice,
+        CompletionRequest,
+        ContextSource,
+        FimBackend,
+        InstructRequest,
+        PreviewSink,
+        PromptPreview,
+        Snippet,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +125,22 @@ class CompletionService:
             change(uri=scope)
         else:
             change(language=scope)
+
+    async def instruct(self, request: InstructRequest, on_preview: PreviewSink | None = None) -> InstructOutcome:
+        """Follow an instruction about a place; ``on_preview`` hears what the outcome would be as the answer grows.
+
+        What the user asks for by name is done while suggestions are paused too, but not in a file that is excluded or
+        looks like a secret. Cancelling the awaiting task ends it.
+
+        :raises CoderLspError: the model cannot.
+        """
+        place = self._adapted(as_completion(request))
+        reason = self._gate.check(place)
+        if reason.startswith(("paused", "disabled")):
+            reason = ""
+        if reason := reason or unfit(request):
+            return InstructOutcome(request.task, start=request.start, end=request.end, reason=reason)
+        return await follow(self._backend, request, self._snippets(place), place.adapters, on_preview)
 
     async def preview(self, request: CompletionRequest) -> PromptPreview | str:
         """What the model is shown at a place, or why it is shown nothing.

@@ -18,6 +18,7 @@ from coder_lsp.errors import CoderLspError, HostCrashed, HostError, HostUnavaila
 from coder_lsp.host import protocol
 from coder_lsp.host.protocol import (
     HOST_ERROR,
+    Ask,
     Complete,
     Delta,
     Fault,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from coder_lsp.host.address import Endpoint
-    from coder_lsp.types import FimRequest, TextSink
+    from coder_lsp.types import AskRequest, FimRequest, TextSink
 
 HELLO_SECONDS = 10.0
 """A host that does not greet back in this time hangs: its event loop has nothing else to do."""
@@ -122,13 +123,19 @@ class HostClient:
         :raises HostCrashed: the connection dropped.
         :raises CoderLspError: what the host says is wrong.
         """
+        return await self._streamed(protocol.COMPLETE, Complete(request, stream=on_text is not None), on_text)
+
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        """Have the host follow an instruction; otherwise as :meth:`complete`."""
+        return await self._streamed(protocol.ASK, Ask(request, stream=on_text is not None), on_text)
+
+    async def _streamed(self, method: str, asked: Complete | Ask, on_text: TextSink | None) -> FimResult:
         message_id = self._peer.next_id()
         stream = _Stream(on_text) if on_text else None
         if stream:
             self._streams[message_id] = stream
         try:
-            asked = Complete(request, stream=stream is not None)
-            result = await self._ask(protocol.COMPLETE, asked, FimResult, message_id)
+            result = await self._ask(method, asked, FimResult, message_id)
         except asyncio.CancelledError:
             self._peer.notify(protocol.CANCEL, {"id": message_id})
             raise

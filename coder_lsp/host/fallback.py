@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.turns import EventCancel
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.engine.base import CancelToken
     from coder_lsp.host.protocol import Worker
-    from coder_lsp.types import Adapter, FimRequest, PromptPreview, TextSink
+    from coder_lsp.types import Adapter, AskRequest, FimRequest, PromptPreview, TextSink
 
 logger = logging.getLogger(__name__)
 
@@ -120,22 +120,14 @@ class FallbackWorker:
 
         :raises CoderLspError: both failed; the server's own error if there is no local model.
         """
-        remote = self._remote_if_due()
-        if remote is None:
-            return self._stand_in(request, on_text, cancel)
-        race = _Race(on_text)
-        asked = _Asked(remote, request, race.sink("remote"))
-        with _passing_on(cancel, asked.token):
-            self._thread.do(asked.run)
-            asked.on_end(race.wake)
-            race.wait(self._patience_s if self._local is not None else None)
-            waits = not asked.done.is_set() and race.winner != "remote"
-            if waits and self._local is not None and not cancel.cancelled:
-                result = self._race(request, race, asked, cancel)
-                if result is not None:
-                    return result
-            asked.done.wait()
-        return self._settled(asked, race, request, on_text, cancel)
+        return self._do(_completing(request), on_text, cancel, self._patience_s)
+
+    def ask(self, request: AskRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult:
+        """The same without a race: an answer is long, and nobody waits for its first word at every key.
+
+        :raises CoderLspError: as :meth:`complete`.
+        """
+        return self._do(_asking(request), on_text, cancel, None)
 
     def close(self) -> None:
         self._closed = True
@@ -143,6 +135,24 @@ class FallbackWorker:
         for worker in (self._remote, self._local):
             if worker is not None:
                 worker.close()
+
+    def _do(self, work: _Work, on_text: TextSink | None, cancel: CancelToken, patience_s: float | None) -> FimResult:
+        remote = self._remote_if_due()
+        if remote is None:
+            return self._stand_in(work, on_text, cancel)
+        race = _Race(on_text)
+        asked = _Asked(remote, work, race.sink("remote"))
+        with _passing_on(cancel, asked.token):
+            self._thread.do(asked.run)
+            asked.on_end(race.wake)
+            race.wait(patience_s if self._local is not None else None)
+            waits = not asked.done.is_set() and race.winner != "remote"
+            if waits and self._local is not None and not cancel.cancelled:
+                result = self._race(work, race, asked, cancel)
+                if result is not None:
+                    return result
+            asked.done.wait()
+        return self._settled(asked, race, work, on_text, cancel)
 
     @property
     def _present(self) -> Worker:
@@ -192,7 +202,7 @@ class FallbackWorker:
         finally:
             self._local_ready.set()
 
-    def _race(self, request: FimRequest, race: _Race, asked: _Asked, cancel: CancelToken) -> FimResult | None:
+    def _race(self, work: _Work, race: _Race, asked: _Asked, cancel: CancelToken) -> FimResult | None:
         """Let the local model begin beside the server; its answer if it was first, None if the server was."""
         local = self._local
         assert local is not None
@@ -202,7 +212,7 @@ class FallbackWorker:
         asked.on_end(lambda: token.cancel() if asked.result is not None and race.end("remote") else None)
         with _passing_on(cancel, token):
             try:
-                result = local.complete(request, race.sink("local"), token)
+                result = work.ask(local, race.sink("local"), token)
             except CoderLspError as error:
                 # The server may still make it.
                 logger.warning("the local model failed: %s: %s", type(error).__name__, error.message)
@@ -217,7 +227,7 @@ class FallbackWorker:
         return result
 
     def _settled(
-        self, asked: _Asked, race: _Race, request: FimRequest, on_text: TextSink | None, cancel: CancelToken
+        self, asked: _Asked, race: _Race, work: _Work, on_text: TextSink | None, cancel: CancelToken
     ) -> FimResult:
         """What the server's end means."""
         remote = self._remote
@@ -236,11 +246,11 @@ class FallbackWorker:
         if cancel.cancelled or (self._local_ready.is_set() and self._local is None and not said):
             raise error
         if not said:
-            return self._stand_in(request, on_text, cancel, because=error)
-        return self._go_on(request, said, on_text, cancel, error)
+            return self._stand_in(work, on_text, cancel, because=error)
+        return self._go_on(work, said, on_text, cancel, error)
 
     def _stand_in(
-        self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken, because: CoderLspError | None = None
+        self, work: _Work, on_text: TextSink | None, cancel: CancelToken, because: CoderLspError | None = None
     ) -> FimResult:
         """The local model's answer.
 
@@ -252,31 +262,52 @@ class FallbackWorker:
             raise because or self._remote_fault or self._local_fault or RemoteError("nobody can complete")
         token = local.new_cancel_token()
         with _passing_on(cancel, token):
-            result = local.complete(request, on_text, token)
+            result = work.ask(local, on_text, token)
         self._answered = local
         return result
 
     def _go_on(
-        self, request: FimRequest, said: str, on_text: TextSink | None, cancel: CancelToken, error: CoderLspError
+        self, work: _Work, said: str, on_text: TextSink | None, cancel: CancelToken, error: CoderLspError
     ) -> FimResult:
         """The rest of a suggestion that the server began: written here, behind what was shown."""
         cut = FimResult(said, FinishReason.DEADLINE, model=self._present.model, engine=self._present.engine)
-        if self._local is None or request.idle:
+        if self._local is None:
             return cut
         logger.info("the server broke off; the rest is written here")
-        rest = replace(request, prefix=request.prefix + said, alternatives=1)
         try:
-            result = self._stand_in(rest, on_text, cancel, because=error)
+            result = self._stand_in(work.behind(said), on_text, cancel, because=error)
         except CoderLspError:
             return cut
         return replace(result, text=said + result.text, logprobs=(), alternatives=())
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a worker is to do, and what is left of it behind text that was delivered."""
+
+    ask: Callable[[Worker, TextSink | None, CancelToken], FimResult]
+    behind: Callable[[str], _Work]
+
+
+def _completing(request: FimRequest) -> _Work:
+    return _Work(
+        lambda worker, sink, token: worker.complete(request, sink, token),
+        lambda said: _completing(replace(request, prefix=request.prefix + said, alternatives=1)),
+    )
+
+
+def _asking(request: AskRequest) -> _Work:
+    return _Work(
+        lambda worker, sink, token: worker.ask(request, sink, token),
+        lambda said: _asking(replace(request, begun=request.begun + said)),
+    )
+
+
 class _Asked:
     """A request under way at the server. ``done`` is set at its end, with one of ``result`` and ``error``."""
 
-    def __init__(self, worker: Worker, request: FimRequest, sink: TextSink) -> None:
-        self._worker, self._request, self._sink = worker, request, sink
+    def __init__(self, worker: Worker, work: _Work, sink: TextSink) -> None:
+        self._worker, self._work, self._sink = worker, work, sink
         self.token = worker.new_cancel_token()
         self.result: FimResult | None = None
         self.error: BaseException | None = None
@@ -286,7 +317,7 @@ class _Asked:
 
     def run(self) -> None:
         try:
-            self.result = self._worker.complete(self._request, self._sink, self.token)
+            self.result = self._work.ask(self._worker, self._sink, self.token)
         except BaseException as error:  # noqa: BLE001  (raised again where it was asked for)
             self.error = error
         with self._lock:

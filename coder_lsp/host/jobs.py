@@ -25,14 +25,14 @@ from coder_lsp.host.protocol import StatusChange, error_of, fault_of
 from coder_lsp.host.rpc import trail_of
 from coder_lsp.host.schedule import FairQueue
 from coder_lsp.host.thread import WorkerThread
-from coder_lsp.types import FimResult, FinishReason, HostState, HostStatus
+from coder_lsp.types import AskRequest, FimRequest, FimResult, FinishReason, HostState, HostStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from coder_lsp.engine.base import CancelToken
     from coder_lsp.host.protocol import HostSettings, Worker, WorkerLoader
-    from coder_lsp.types import Adapter, FimRequest, PromptPreview
+    from coder_lsp.types import Adapter, PromptPreview
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,14 @@ _PROGRESS_STEP = 0.01
 
 @dataclass(eq=False)
 class Job:
-    """One request on its way. ``label`` names it in the log; ``answer`` is resolved exactly once."""
+    """One request on its way. ``label`` names it in the log; ``answer`` is resolved exactly once.
+
+    An instruction takes long and gives way to completions: it is broken off, and goes on behind what it had ``said``.
+    """
 
     owner: Hashable
     label: str
-    request: FimRequest
+    request: FimRequest | AskRequest
     answer: asyncio.Future[FimResult]
     on_text: Callable[[str], None] | None
     """Called on the event loop with each piece of text."""
@@ -60,6 +63,16 @@ class Job:
     """Set when the reader has enough; the worker's thread reads it."""
     arrived: float = field(default_factory=time.perf_counter)
     token: CancelToken | None = None
+    said: str = ""
+    """What was delivered since it was last begun; of an instruction that gave way, ``before`` came before that."""
+    before: str = ""
+    gives_way: bool = False
+    """Broken off for somebody else, not because nobody wants it."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for it."""
+        return isinstance(self.request, FimRequest) and self.request.idle
 
 
 class JobRunner:
@@ -74,6 +87,7 @@ class JobRunner:
         self._on_change = on_change
         self._thread = WorkerThread()
         self._queue: FairQueue[Hashable, Job] = FairQueue()
+        self._asks: FairQueue[Hashable, Job] = FairQueue()
         self._ahead: FairQueue[Hashable, Job] = FairQueue()
         self._warm: dict[Hashable, FimRequest] = {}
         self._power = Power(settings.idle)
@@ -90,7 +104,7 @@ class JobRunner:
     @property
     def busy(self) -> bool:
         """Whether somebody waits for an answer."""
-        return (self._running is not None and not self._running.request.idle) or len(self._queue) > 0
+        return (self._running is not None and not self._running.idle) or len(self._queue) + len(self._asks) > 0
 
     @property
     def stuck(self) -> bool:
@@ -118,17 +132,24 @@ class JobRunner:
             raise error_of(self.current.fault)
         if self._closed:
             raise _stopping_error()
-        if job.request.idle:
+        if job.idle:
             self._submit_ahead(job)
             return
         self.requests += 1
         self.last_request = time.monotonic()
         job.answer.add_done_callback(lambda answer: self.cancel(job) if answer.cancelled() else None)
-        replaced = self._queue.put(job.owner, job)
+        asks = isinstance(job.request, AskRequest)
+        replaced = (self._asks if asks else self._queue).put(job.owner, job)
         if replaced:
             _answer_cancelled(replaced)
-        if self._running and (self._running.owner is job.owner or self._running.request.idle):
-            self.cancel(self._running)
+        running = self._running
+        if running and isinstance(running.request, AskRequest) and not asks:
+            # Who types wants a suggestion now; an answer can be read a second later.
+            running.gives_way = True
+            if running.token:
+                running.token.cancel()
+        elif running and (running.idle or (running.owner is job.owner and _is_ask(running) == asks)):
+            self.cancel(running)
         self._interrupt_work()
         self._work.set()
 
@@ -158,7 +179,8 @@ class JobRunner:
 
     def cancel(self, job: Job) -> None:
         """A waiting job is answered now, a running one as soon as the worker lets go of it."""
-        if self._queue.remove(job.owner, job) or self._ahead.remove(job.owner, job):
+        job.gives_way = False
+        if any(queue.remove(job.owner, job) for queue in (self._queue, self._asks, self._ahead)):
             _answer_cancelled(job)
         elif job.token:
             job.token.cancel()
@@ -175,7 +197,7 @@ class JobRunner:
         self._change(StatusChange(self.status(HostState.READY)))
         logger.info("model %s is ready, engine %s", worker.model, worker.engine)
         while True:
-            job = self._queue.take() or self._ahead.take()
+            job = self._queue.take() or self._asks.take() or self._ahead.take()
             if job is not None:
                 await self._serve(worker, job)
             elif self._warm:
@@ -193,7 +215,8 @@ class JobRunner:
         self._loaded.set()
         if not self.current.fault:
             self._change(StatusChange(dataclasses.replace(self.status(HostState.STOPPED), message=reason)))
-        for job in [*self._queue.clear(), *self._ahead.clear(), *([self._running] if self._running else [])]:
+        waiting = [*self._queue.clear(), *self._asks.clear(), *self._ahead.clear()]
+        for job in [*waiting, *([self._running] if self._running else [])]:
             _settle(job, _stopping_error())
             if job.token:
                 job.token.cancel()
@@ -221,7 +244,7 @@ class JobRunner:
 
     async def _serve(self, worker: Worker, job: Job) -> None:
         self._running = job
-        waited_for = not job.request.idle
+        waited_for = not job.idle
         if waited_for:
             job.on_status(self.status(HostState.GENERATING))
         try:
@@ -264,14 +287,17 @@ class JobRunner:
         await self._work.wait()
         if timer:
             timer.cancel()
-        return len(self._queue) + len(self._ahead) + len(self._warm) > 0
+        return len(self._queue) + len(self._asks) + len(self._ahead) + len(self._warm) > 0
 
     async def _generate(self, worker: Worker, job: Job) -> None:
         queued_ms = (time.perf_counter() - job.arrived) * 1000
-        sink = _sink(job, asyncio.get_running_loop()) if job.on_text else None
+        sink = _sink(job, asyncio.get_running_loop()) if job.on_text or _is_ask(job) else None
         try:
             job.token = worker.new_cancel_token()
-            result = await self._thread.call(partial(worker.complete, job.request, sink, job.token))
+            if isinstance(job.request, AskRequest):
+                result = await self._thread.call(partial(worker.ask, job.request, sink, job.token))
+            else:
+                result = await self._thread.call(partial(worker.complete, job.request, sink, job.token))
         except errors.CoderLspError as error:
             logger.warning("request %s: %s: %s", job.label, type(error).__name__, error.message)
             _settle(job, error)
@@ -285,7 +311,28 @@ class JobRunner:
             timings = {**result.timings_ms, "queue": round(queued_ms, 3), "total": round(total_ms, 3)}
             result = dataclasses.replace(result, timings_ms=timings)
             _log_result(job, result)
+            if self._goes_on_later(job, result):
+                return
+            if job.before:
+                result = dataclasses.replace(result, text=job.before + result.text, logprobs=())
             _settle(job, result)
+
+    def _goes_on_later(self, job: Job, result: FimResult) -> bool:
+        """Whether an answer was broken off for a completion; then it waits for its next turn."""
+        if not (job.gives_way and result.finish_reason is FinishReason.CANCELLED) or self._closed or job.answer.done():
+            return False
+        assert isinstance(job.request, AskRequest)
+        job.gives_way = False
+        job.before += job.said
+        left = max(1, job.request.max_tokens - result.tokens.generated)
+        job.request = dataclasses.replace(job.request, begun=job.request.begun + job.said, max_tokens=left)
+        job.said = ""
+        if job.owner in self._asks:
+            # The same client has asked something else meanwhile.
+            _answer_cancelled(job)
+        else:
+            self._asks.put(job.owner, job)
+        return True
 
     def _progress(self) -> Callable[[float], None]:
         """For the worker's thread; passes on what a person could see."""
@@ -313,7 +360,7 @@ class JobRunner:
         status = dataclasses.replace(self.status(HostState.ERROR), message=message)
         self._change(StatusChange(status, fault_of(error)))
         self._loaded.set()
-        for job in self._queue.clear():
+        for job in [*self._queue.clear(), *self._asks.clear()]:
             _settle(job, error)
 
     def _change(self, change: StatusChange) -> None:
@@ -325,11 +372,16 @@ def _sink(job: Job, loop: asyncio.AbstractEventLoop) -> Callable[[str], bool]:
     """For the worker's thread. The loop's queue keeps the pieces in order, and before the result."""
 
     def on_text(delta: str) -> bool:
-        assert job.on_text is not None
-        loop.call_soon_threadsafe(job.on_text, delta)
+        job.said += delta
+        if job.on_text is not None:
+            loop.call_soon_threadsafe(job.on_text, delta)
         return not job.enough
 
     return on_text
+
+
+def _is_ask(job: Job) -> bool:
+    return isinstance(job.request, AskRequest)
 
 
 def _settle(job: Job, outcome: FimResult | errors.CoderLspError) -> None:
@@ -351,7 +403,7 @@ def _answer_cancelled(job: Job) -> None:
 def _log_result(job: Job, result: FimResult) -> None:
     timings = " ".join(f"{stage}={ms:.0f}" for stage, ms in result.timings_ms.items())
     tokens = " ".join(f"{kind}={count}" for kind, count in dataclasses.asdict(result.tokens).items())
-    ahead = " ahead" if job.request.idle else ""
+    ahead = " ahead" if job.idle else " ask" if _is_ask(job) else ""
     logger.info("request %s%s: %s ms: %s tokens: %s", job.label, ahead, result.finish_reason.value, timings, tokens)
 
 

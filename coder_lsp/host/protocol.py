@@ -20,19 +20,21 @@ from typing import Any, Protocol, TypeVar
 from coder_lsp import errors
 from coder_lsp.config import IdleConfig, PromptConfig, RemoteConfig
 from coder_lsp.engine.base import EngineOptions, LoadProgress
-from coder_lsp.types import Adapter, FimRequest, HostStatus  # noqa: TC001  (get_type_hints resolves them)
+from coder_lsp.types import Adapter, AskRequest, FimRequest, HostStatus  # noqa: TC001  (get_type_hints resolves them)
 
 if typing.TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken
     from coder_lsp.types import FimResult, PromptPreview, TextSink
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Raised with every change of a method or a value below."""
 
 HELLO = "host/hello"
 """Request, the first of every connection: :class:`Hello` -> :class:`Welcome`."""
 COMPLETE = "host/complete"
 """Request: :class:`Complete` -> :class:`FimResult`."""
+ASK = "host/ask"
+"""Request: :class:`Ask` -> :class:`FimResult`; streams, is cancelled and had enough of as a completion is."""
 WARM = "host/warm"
 """Notification to the host, :class:`Warm`: make the prompt of a place ready when there is nothing else to do."""
 PREVIEW = "host/preview"
@@ -82,6 +84,9 @@ class Worker(Protocol):
         """
 
     def complete(self, request: FimRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult: ...
+
+    def ask(self, request: AskRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult:
+        """Follow an instruction; ends as ``complete`` does."""
 
     def warm(self, request: FimRequest) -> None: ...
 
@@ -159,6 +164,14 @@ class Complete:
     """``stream``: send the text as it appears, in :class:`Delta` notifications that name the request's id."""
 
     request: FimRequest
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """``stream`` as in :class:`Complete`."""
+
+    request: AskRequest
     stream: bool = False
 
 

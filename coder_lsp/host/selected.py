@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.config import Config
     from coder_lsp.host.protocol import HostSettings
-    from coder_lsp.types import FimRequest, FimResult, PromptPreview, TextSink
+    from coder_lsp.types import AskRequest, FimRequest, FimResult, PromptPreview, TextSink
 
 
 class SelectedHost:
@@ -88,6 +88,10 @@ class SelectedHost:
             model was pulled meanwhile), and looking costs a few file reads.
         """
         return await (await self._supervising()).complete(request, on_text)
+
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        """As :meth:`HostSupervisor.ask`; errors as :meth:`complete`."""
+        return await (await self._supervising()).ask(request, on_text)
 
     async def warm(self, request: FimRequest) -> None:
         """As :meth:`HostSupervisor.warm`."""

@@ -22,7 +22,18 @@ from coder_lsp.errors import HostUnavailable
 from coder_lsp.host import protocol
 from coder_lsp.host.address import remove_traces
 from coder_lsp.host.jobs import Job, JobRunner
-from coder_lsp.host.protocol import Complete, Delta, Hello, HostInfo, Preview, StatusChange, Warm, Welcome, from_json
+from coder_lsp.host.protocol import (
+    Ask,
+    Complete,
+    Delta,
+    Hello,
+    HostInfo,
+    Preview,
+    StatusChange,
+    Warm,
+    Welcome,
+    from_json,
+)
 from coder_lsp.host.rpc import MAX_GREETING_BYTES, Peer, trail_of
 from coder_lsp.host.transport import DEFAULT_TRANSPORT, listen
 from coder_lsp.types import HostState, HostStatus
@@ -231,6 +242,7 @@ class _Connection:
             {
                 protocol.HELLO: self._hello,
                 protocol.COMPLETE: self._complete,
+                protocol.ASK: self._ask,
                 protocol.PREVIEW: self._preview,
                 protocol.INFO: self._info,
                 protocol.SHUTDOWN: self._shutdown,
@@ -261,8 +273,13 @@ class _Connection:
 
     def _complete(self, message_id: str | int, params: Any) -> asyncio.Future[FimResult]:
         self._require_welcome()
-        asked = from_json(Complete, params)
+        return self._submit(message_id, from_json(Complete, params))
 
+    def _ask(self, message_id: str | int, params: Any) -> asyncio.Future[FimResult]:
+        self._require_welcome()
+        return self._submit(message_id, from_json(Ask, params))
+
+    def _submit(self, message_id: str | int, asked: Complete | Ask) -> asyncio.Future[FimResult]:
         def on_text(delta: str) -> None:
             self.peer.notify(protocol.DELTA, Delta(message_id, delta))
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.host.address import Endpoint
     from coder_lsp.host.protocol import HostSettings, StatusChange
-    from coder_lsp.types import FimRequest, FimResult, PromptPreview, TextSink
+    from coder_lsp.types import AskRequest, FimRequest, FimResult, PromptPreview, TextSink
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +154,15 @@ class HostSupervisor:
         :raises HostCrashed: it crashed, and again or after text was delivered.
         :raises CoderLspError: the host's own: the model is damaged, the context too small …
         """
+        return await self._served(lambda client, sink: client.complete(request, sink), on_text)
+
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        """Have the model follow an instruction; otherwise as :meth:`complete`."""
+        return await self._served(lambda client, sink: client.ask(request, sink), on_text)
+
+    async def _served(
+        self, ask: Callable[[HostClient, TextSink | None], Awaitable[FimResult]], on_text: TextSink | None
+    ) -> FimResult:
         delivered = False
 
         def deliver(delta: str) -> bool:
@@ -163,13 +172,13 @@ class HostSupervisor:
 
         client = await self._connected()
         try:
-            return await client.complete(request, deliver if on_text else None)
+            return await ask(client, deliver if on_text else None)
         except (HostCrashed, HostUnavailable) as error:
             if delivered or self._stopped:
                 raise
             logger.info("a request is tried again: %s", error.message)
             await self._see_off(client)
-        return await (await self._connected()).complete(request, on_text)
+        return await ask(await self._connected(), on_text)
 
     async def warm(self, request: FimRequest) -> None:
         """Have the prompt of a place made ready; while there is no connection to a host, the newest place is kept."""

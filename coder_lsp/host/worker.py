@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from coder_lsp.engine.base import GenerateRequest
 from coder_lsp.host.address import address_key
 from coder_lsp.host.alternatives import BRANCHING, branches, looks
+from coder_lsp.host.answers import Answers
 from coder_lsp.host.places import Places
 from coder_lsp.host.saved import SavedPlaces
 from coder_lsp.host.speeds import Speed
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import CancelToken, Engine, Generation, LoadProgress
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.prompt.builder import Prompt
-    from coder_lsp.types import Adapter, FimRequest, PromptPreview, TextSink
+    from coder_lsp.types import Adapter, AskRequest, FimRequest, PromptPreview, TextSink
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class ModelWorker:
         self._template = bind(engine, settings.template, engine.info.architecture)
         self._builder = PromptBuilder(engine, self._template, settings.prompt, engine.options.context_tokens)
         self._places = Places(engine, self._builder, settings.prompt, settings.idle, saved)
+        self._answers = Answers(engine, settings.prompt, self._template.template.name)
         self._speed = Speed(Path(settings.model_path))
         self._hints: deque[tuple[int, ...]] = deque(maxlen=HINTS)
         self.adapters: tuple[Adapter, ...] = ()
@@ -127,6 +129,13 @@ class ModelWorker:
         """How prompts are written, for ``doctor``."""
         pieces = ", ".join(control.spellings[0] for control in self._template.ids)
         return f"template {self._template.template.name}; tokens there: {pieces or 'none'}"
+
+    def ask(self, request: AskRequest, on_text: TextSink | None, cancel: CancelToken) -> FimResult:
+        """Follow an instruction; a cancelled one returns what there was by then.
+
+        :raises ContextOverflow, ModelNotFound, ModelCorrupt, ModelUnsupported: as :meth:`Answers.ask`.
+        """
+        return replace(self._answers.ask(request, on_text, cancel), model=self.model, engine=self.engine)
 
     def close(self) -> None:
         """Keep what is evaluated for the next session, and give the memory back."""

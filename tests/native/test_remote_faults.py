@@ -166,8 +166,7 @@ def test_a_server_that_was_not_there_is_taken_up_when_it_comes(open_worker, prox
 
 def test_cancelling_closes_the_connection(open_worker, proxy):
     worker = open_worker(timeout_ms=60_000, patience_ms=60_000)
-    proxy.fault = "delay"
-    proxy.seconds = 0.0
+    proxy.fault, proxy.cut_after = "stall", 2000
     cancel = worker.new_cancel_token()
     seen = threading.Event()
 
@@ -195,7 +194,8 @@ def test_cancelled_while_nobody_answers(open_worker, proxy):
 
 
 def test_a_reader_that_has_enough_hangs_up(open_worker, proxy):
-    worker = open_worker()
+    worker = open_worker(timeout_ms=60_000)
+    proxy.fault, proxy.cut_after = "stall", 2000
     said = []
     request = replace(REQUEST, max_tokens=200)
     result = worker.complete(request, lambda delta: not said.append(delta) and len(said) < 3, worker.new_cancel_token())

@@ -163,6 +163,7 @@ class FaultyProxy:
                     await writer.drain()
                     if fault == "stall":
                         await gone
+                        self.hung_up.set()
                     return False
                 passed += len(data)
                 if not data:

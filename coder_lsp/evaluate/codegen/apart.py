@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from coder_lsp.engine.base import Engine, Vocabulary
     from coder_lsp.prompt.templates import BoundTemplate
 
-_QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-"""Qwen2.5's own template puts this where no other is given."""
-_DEEPSEEK_SYSTEM = (
-    "You are an AI programming assistant, utilizing the DeepSeek Coder model, developed by DeepSeek Company, "
-    "and you only answer questions related to computer science. For politically sensitive questions, "
-    "security and privacy issues, and other non-computer science questions, you will refuse to answer."
-)
-_START, _END, _END_OF_TURN = "<|im_start|>", "<|im_end|>", "<|EOT|>"
-
 
 def main() -> int:
     """Answer until stdin ends; returns the exit status."""
@@ -69,10 +60,9 @@ def _load(job: dict[str, Any]) -> tuple[Engine, BoundTemplate]:
 
 def _answer(engine: Engine, template: BoundTemplate, asked: dict[str, Any]) -> dict[str, Any]:
     from coder_lsp.engine.base import GenerateRequest
+    from coder_lsp.prompt.chat import chat_format
 
-    stops = template.stop_tokens | {
-        token for spelling in (_END, _END_OF_TURN) if (token := engine.special(spelling)) is not None
-    }
+    stops = template.stop_tokens | chat_format(engine).stop_tokens
     if asked["chat"]:
         tokens = instruction(engine, asked["prompt"])
     else:
@@ -96,16 +86,11 @@ def _answer(engine: Engine, template: BoundTemplate, asked: dict[str, Any]) -> d
 
 
 def instruction(vocabulary: Vocabulary, text: str) -> list[int]:
-    """An instruction with all around it, up to where the answer begins."""
-    start, end = vocabulary.special(_START), vocabulary.special(_END)
-    if start is None or end is None:
-        whole = f"{_DEEPSEEK_SYSTEM}\n### Instruction:\n{text.strip()}\n### Response:\n"
-        return [*_beginning(vocabulary), *vocabulary.tokenize(whole)]
-    line = vocabulary.tokenize("\n")
-    tokens = []
-    for role, said in (("system", _QWEN_SYSTEM), ("user", text)):
-        tokens += [start, *vocabulary.tokenize(f"{role}\n{said}"), end, *line]
-    return [*tokens, start, *vocabulary.tokenize("assistant\n")]
+    """An instruction with all around it, up to where the answer begins, as those who publish figures write it."""
+    from coder_lsp.prompt.chat import chat_format, conversation
+
+    has_chat_tokens = chat_format(vocabulary).start is not None
+    return conversation(vocabulary, chat_format(vocabulary, "qwen" if has_chat_tokens else "deepseek"), [text])
 
 
 def _beginning(vocabulary: Vocabulary) -> list[int]:

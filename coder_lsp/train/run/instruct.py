@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coder_lsp.errors import InputError
+from coder_lsp.prompt.chat import DEEPSEEK_SYSTEM, OTHER_SYSTEM, ChatFormat, conversation
 from coder_lsp.train.dataset import INSTRUCT
 from coder_lsp.train.run.data import Documents, from_arrays
 
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
 
     from coder_lsp.train.prepare.base import Base
 
-SYSTEM = (
-    "You are an AI programming assistant, utilizing the DeepSeek Coder model, developed by DeepSeek Company, "
-    "and you only answer questions related to computer science. For politically sensitive questions, "
-    "security and privacy issues, and other non-computer science questions, you will refuse to answer."
-)
-"""DeepSeek-Coder's own, in its published script for fine-tuning. What it says of the model is wrong for others."""
-OTHER_SYSTEM = "You are an AI programming assistant."
 HELD_OUT = "heldout_instruct"
 _END = "<|EOT|>"
 _HELD_OUT_SHARE = 0.05
@@ -92,7 +86,7 @@ def tokenised(
 ) -> tuple[tuple[Documents, Documents], dict[str, Any]]:
     """Documents to learn from and, of every twentieth example, to measure on; and what ``run.json`` says of them."""
     if system is None:
-        system = SYSTEM if base.template.template.name == "deepseek" else OTHER_SYSTEM
+        system = DEEPSEEK_SYSTEM if base.template.template.name == "deepseek" else OTHER_SYSTEM
     end = base.vocabulary.special(_END)
     end = base.end if end is None else end
     order = np.random.default_rng((seed, len(examples))).permutation(len(examples))
@@ -105,10 +99,8 @@ def tokenised(
 def document(example: Example, base: Base, system: str, end: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Tokens and loss marks of one example."""
     vocabulary = base.vocabulary
-    prompt = f"{system}\n### Instruction:\n{example.instruction.strip()}\n### Response:\n"
-    before = [vocabulary.bos] if vocabulary.bos is not None else []
     # Prompt and response apart: at serving the response begins behind a prompt that was tokenised by itself.
-    before += vocabulary.tokenize(prompt)
+    before = conversation(vocabulary, ChatFormat(system, None, end, frozenset()), [example.instruction])
     after = [*vocabulary.tokenize(f"{example.response}\n"), end]
     loss = np.zeros(len(before) + len(after), np.uint8)
     loss[len(before) :] = 1

@@ -9,6 +9,7 @@ import pytest
 from support.vocabulary import WordVocabulary
 
 from coder_lsp.errors import InputError
+from coder_lsp.prompt import chat
 from coder_lsp.prompt.templates import bind
 from coder_lsp.train.prepare.base import Base
 from coder_lsp.train.run import instruct
@@ -55,7 +56,7 @@ def test_a_model_without_eot_ends_as_it_ends_documents():
 
 def test_deepseek_gets_its_own_system_line_and_others_do_not_say_they_are_deepseek():
     examples = [Example("a", "b")] * 2
-    assert instruct.tokenised(examples, base(), system=None, seed=0)[1]["system"] == instruct.SYSTEM
+    assert instruct.tokenised(examples, base(), system=None, seed=0)[1]["system"] == chat.DEEPSEEK_SYSTEM
     plain = base(specials=())
     assert "DeepSeek" not in instruct.tokenised(examples, plain, system=None, seed=0)[1]["system"]
     assert instruct.tokenised(examples, base(), system="Mine.", seed=0)[1]["system"] == "Mine."

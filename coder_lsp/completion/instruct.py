@@ -1,0 +1,225 @@
+"""Instructions of a user about a place in a file: what the model is asked, and what its answer means for the file.
+
+Generate, rewrite, explain, tests. What comes back is text for one range, as it grows and at the end; who applies it,
+and when, is for the caller to say. ``completion.service`` has the gate and the block of other files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from coder_lsp.completion.answer import FENCE, code_of, declares, fit, indent_at, indent_of_declaration
+from coder_lsp.languages import by_id
+from coder_lsp.types import AskRequest, CompletionRequest, FinishReason, InstructOutcome, Task, Trigger
+
+if TYPE_CHECKING:
+    from coder_lsp.types import Adapter, FimBackend, FimResult, InstructRequest, PreviewSink, Snippet
+
+OUTLINE = "You need first to write a step-by-step outline and then write the code."
+"""For hard tasks (DeepSeek-Coder, arXiv 2401.14196, section 4.1)."""
+_MAX_TOKENS = {Task.GENERATE: 384, Task.REWRITE: 512, Task.EXPLAIN: 256, Task.TESTS: 640}
+_OUTLINE_TOKENS = 256
+_SAME_LINES = 3
+"""Comments above the cursor that are taken for the instruction, at most."""
+_FRAMEWORKS = {
+    "python": "pytest",
+    "javascript": "the test framework that the project uses, else node:test",
+    "typescript": "the test framework that the project uses, else node:test",
+    "go": "the package testing",
+    "rust": "#[test]",
+    "java": "JUnit 5",
+    "csharp": "xUnit",
+    "cpp": "GoogleTest",
+    "ruby": "RSpec",
+    "php": "PHPUnit",
+}
+
+
+async def follow(
+    backend: FimBackend,
+    request: InstructRequest,
+    snippets: tuple[Snippet, ...] = (),
+    adapters: tuple[Adapter, ...] = (),
+    on_preview: PreviewSink | None = None,
+) -> InstructOutcome:
+    """Have the model follow an instruction that :func:`unfit` has nothing against. Cancelling the task ends it.
+
+    :raises CoderLspError: the model cannot: it is not there, the selection is too long for it …
+    """
+    asked = replace(question(request, snippets), adapters=adapters)
+    said: list[str] = []
+
+    def on_text(delta: str) -> bool:
+        said.append(delta)
+        if on_preview is not None:
+            on_preview(outcome(request, "".join(said), done=False))
+        # Behind the code come explanations that nobody asked for.
+        return request.task is Task.EXPLAIN or not _closed("".join(said), begun=bool(asked.begun))
+
+    result = await backend.ask(asked, on_text)
+    done = outcome(request, result.text, done=True, result=result, snippets=snippets)
+    if on_preview is not None:
+        on_preview(done)
+    return done
+
+
+def unfit(request: InstructRequest) -> str:
+    """Why an instruction cannot be followed as it is; empty if it can."""
+    selection = request.text[request.start : request.end]
+    if request.task is not Task.GENERATE and not selection.strip():
+        return "nothing is selected"
+    if request.task is Task.REWRITE and not request.instruction.strip():
+        return "no instruction was given"
+    if request.task is Task.GENERATE and not (
+        request.instruction.strip() or comment_above(request.text, request.start, request.language)
+    ):
+        return "no instruction was given, and no comment stands above the cursor"
+    return ""
+
+
+def as_completion(request: InstructRequest) -> CompletionRequest:
+    """The place, as the gate and the context know places."""
+    return CompletionRequest(
+        uri=request.uri,
+        text=request.text,
+        cursor=request.start,
+        language=request.language,
+        path=request.path,
+        root=request.root,
+        trigger=Trigger.INVOKED,
+    )
+
+
+def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> AskRequest:
+    """What is asked of the model."""
+    text, language = request.text, request.language
+    selection = text[request.start : request.end]
+    before, after = text[: request.start], text[request.end :]
+    fenced = f"{FENCE}{language}\n{selection.strip(chr(10))}\n{FENCE}\n"
+    told = request.instruction.strip()
+    if request.task is Task.GENERATE:
+        told = told or comment_above(text, request.start, language)
+        wanted = f"Write the code that comes next, right below the code of the file that is shown: {told}"
+        if selection.strip():
+            wanted = f"{fenced}\nWrite code in place of this: {told}"
+        wanted += "\nAnswer with the new code alone; do not repeat what is there."
+    elif request.task is Task.REWRITE:
+        wanted = (
+            f"This is a part of the file:\n{fenced}\nRewrite it: {told}\n"
+            "Answer with the whole part as it is to be, and nothing else."
+        )
+    elif request.task is Task.EXPLAIN:
+        wanted = f"This is a part of it:\n{fenced}\n{told or 'Explain in a few sentences what this part does.'}"
+    else:
+        framework = _FRAMEWORKS.get(language, "the usual test framework of the language")
+        wanted = (
+            f"{fenced}\nWrite tests of this code with {framework}, in a file of their own"
+            f"{_import_hint(request)}. {told}".rstrip()
+            + "\nAnswer with the code of that file alone."
+        )
+    begun = "" if request.task is Task.EXPLAIN else f"{FENCE}{language}\n"
+    limit = request.max_tokens or _MAX_TOKENS[request.task]
+    if request.outline and request.task is not Task.EXPLAIN:
+        wanted, begun = f"{wanted}\n{OUTLINE}", ""
+        limit += 0 if request.max_tokens else _OUTLINE_TOKENS
+    return AskRequest(
+        document=request.uri,
+        instruction=wanted,
+        before=before,
+        after=after,
+        begun=begun,
+        language=language,
+        path=request.path,
+        snippets=snippets,
+        max_tokens=limit,
+    )
+
+
+def outcome(
+    request: InstructRequest,
+    answer: str,
+    *,
+    done: bool,
+    result: FimResult | None = None,
+    snippets: tuple[Snippet, ...] = (),
+) -> InstructOutcome:
+    """What an answer, or the beginning of one, means for the file."""
+    if request.task is Task.EXPLAIN:
+        text, start, end = answer.strip(), request.start, request.end
+    else:
+        code = code_of(answer, begun=not request.outline, done=done)
+        if not done:
+            # The line that is being written would jump about.
+            code = code.rpartition("\n")[0]
+        text, start, end = _placed(request, code)
+    reason = ""
+    if done and not text.strip():
+        cancelled = result is not None and result.finish_reason is FinishReason.CANCELLED
+        text, reason = "", "cancelled" if cancelled else "the model wrote nothing"
+    return InstructOutcome(request.task, text, start, end, reason, result, snippets)
+
+
+def comment_above(text: str, offset: int, language: str) -> str:
+    """The words of the comment that ends above an offset, or on its line; empty if there is none."""
+    marks = by_id(language).line_comments or ("#", "//")
+    words: list[str] = []
+    lines = text[:offset].split("\n")
+    if not lines[-1].strip():
+        lines.pop()
+    for line in reversed(lines[-_SAME_LINES:]):
+        stripped = line.strip()
+        mark = next((mark for mark in marks if stripped.startswith(mark)), None)
+        if mark is None:
+            break
+        words.append(stripped.removeprefix(mark).strip())
+    return " ".join(reversed(words)).strip()
+
+
+def _placed(request: InstructRequest, code: str) -> tuple[str, int, int]:
+    """Whole lines for the place, and the range they go to."""
+    text, start, end = request.text, request.start, request.end
+    if request.task is Task.TESTS:
+        return fit(code, before="", after="", indent=""), start, end
+    if start == end:
+        line_start = text.rfind("\n", 0, start) + 1
+        line_end = text.find("\n", start)
+        line_end = len(text) if line_end < 0 else line_end
+        indent = indent_at(text, start)
+        if text[line_start:line_end].strip() and declares(code) and not comment_above(text, start, request.language):
+            # A function asked for inside another one goes beside it.
+            indent = indent_of_declaration(text[:line_end], indent)
+            fitted = fit(code, before=text[:line_end], after=text[line_end:], indent=indent)
+            gap = "\n\n\n" if request.language == "python" and not indent else "\n\n"
+            return f"{gap}{fitted}" if fitted else "", line_end, line_end
+        if text[line_start:line_end].strip():
+            # Behind the line of the cursor, which is the comment or the head that asks for it.
+            if text[line_start:line_end].rstrip().endswith((":", "{")):
+                indent += "\t" if "\t" in indent else "    "
+            fitted = fit(code, before=text[:line_end], after=text[line_end:], indent=indent)
+            return f"\n{fitted}" if fitted else "", line_end, line_end
+        return fit(code, before=text[:line_start], after=text[line_end:], indent=indent), line_start, line_end
+    # Whole lines, unless the selection lies within one.
+    inside = "\n" not in text[start:end]
+    head = text[text.rfind("\n", 0, start) + 1 : start]
+    if inside and head.strip():
+        return fit(code, before="", after="", indent="").strip(), start, end
+    start -= len(head) if not head.strip() else 0
+    first = next((line for line in text[start:end].split("\n") if line.strip()), "")
+    fitted = fit(code, before="", after="", indent=first[: len(first) - len(first.lstrip())])
+    ends_line = text[start:end].endswith("\n")
+    return f"{fitted}\n" if ends_line and fitted else fitted, start, end
+
+
+def _closed(answer: str, *, begun: bool) -> bool:
+    """Whether the code of an answer is complete: its fence is closed."""
+    fences = sum(line.lstrip().startswith(FENCE) for line in answer.split("\n")[:-1])
+    return fences >= (1 if begun else 2)
+
+
+def _import_hint(request: InstructRequest) -> str:
+    """How a test would import the code, where that can be told from the path."""
+    if request.language == "python" and request.path.endswith(".py"):
+        module = request.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".").removeprefix("src.")
+        return f", importing from {module}"
+    return ""
