@@ -10,6 +10,8 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+import textwrap
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,9 +21,10 @@ import pytest
 
 from coder_lsp.config import RemoteConfig
 from coder_lsp.engine.base import GenerateRequest
-from coder_lsp.engine.remote import RemoteEngine
+from coder_lsp.engine.remote import Formats, RemoteEngine
 from coder_lsp.engine.remote_wire import Address, Wire
 from coder_lsp.errors import RemoteRefused
+from coder_lsp.paths import config_file
 
 FOLDER = Path(__file__).parents[2] / "docs" / "team-server"
 KEYS = {f"key-of-{name}": name for name in ("alice", "bob", "carol", "dora", "emil", "fritz", "gina", "hugo")}
@@ -44,6 +47,7 @@ class Replica(ThreadingHTTPServer):
         self.gate.set()
         self.left = threading.Event()
         self.silent = threading.Event()
+        self.full = threading.Event()
         self.arrived = threading.Event()
         self.asked: list[str] = []
         self.open: list[socket.socket] = []
@@ -94,6 +98,11 @@ class Handler(BaseHTTPRequestHandler):
             self.whole({"tokens": [1]})
             return
         self.server.arrived.set()
+        if self.server.full.is_set():
+            self.send_response(503)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
         if self.server.silent.is_set():
             # A prompt that is being read: nothing is written, so that only the balancer can tell of a client's end.
             with contextlib.suppress(OSError):
@@ -289,6 +298,16 @@ def test_a_replica_hears_it_before_it_has_written_anything(shared):
     assert home.left.wait(PATIENCE_S)
 
 
+def test_a_request_that_a_full_replica_refuses_is_answered_by_another(shared):
+    """With a prompt of 48,000 bytes, which is more than HAProxy's buffers hold unless they are made larger."""
+    home = next(each for each in shared.replicas if each.name == shared.ask()[1])
+    other = next(each for each in shared.replicas if each is not home)
+    home.full.set()
+    found = shared.ask(body=b"x" * 48_000)
+    home.full.clear()
+    assert found == (200, other.name)
+
+
 def test_a_prompt_and_a_key_are_in_no_log_and_replicas_get_no_key(shared):
     shared.ask(body=b'{"prompt": "def salary_of_everybody"}')
     log = shared.log.read_text(encoding="utf-8")
@@ -300,13 +319,29 @@ def test_a_prompt_and_a_key_are_in_no_log_and_replicas_get_no_key(shared):
 def test_the_engine_completes_through_it(shared):
     config = RemoteConfig(url=shared.url, model="qwen2.5-coder-7b", ca_file=str(shared.certificate), connect_ms=5000)
     controls = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
-    engine = RemoteEngine.connect(config, "key-of-alice", controls, known_format=True)
+    engine = RemoteEngine.connect(config, "key-of-alice", Formats(lambda _: controls, controls))
     try:
         assert engine.server.describe() == "vllm 0.33.0, serving qwen2.5-coder-7b"
         tokens = engine.tokenize("def total(): ")
         assert engine.generate(GenerateRequest(tokens=tokens, max_tokens=8)).text == "return total"
     finally:
         engine.close()
+
+
+def test_the_check_of_the_page_finds_all_well(shared, monkeypatch):
+    """With the settings that the page gives a developer."""
+    page = (FOLDER.parent / "team-server.md").read_text(encoding="utf-8")
+    block = textwrap.dedent(page.split("```toml\n")[1].split("```")[0])
+    settings = block.replace("https://models.example:8443/v1", shared.url)
+    settings = settings.replace("/etc/ssl/certs/team-ca.pem", str(shared.certificate))
+    config_file().parent.mkdir(parents=True, exist_ok=True)
+    config_file().write_text(settings, encoding="utf-8")
+    monkeypatch.setenv("CODER_LSP_REMOTE_KEY", "key-of-alice")
+    command = (sys.executable, "-m", "coder_lsp", "remote", "check", "--json")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "vllm 0.33.0, serving qwen2.5-coder-7b" in done.stdout
+    assert "key-of-alice" not in done.stdout + done.stderr
 
 
 def test_a_wrong_key_is_told_as_such(shared):
