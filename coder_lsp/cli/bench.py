@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coder_lsp.cli.late import LateGroup
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from coder_lsp.bench.flame import FlamePlace
 
 
-@click.group()
+LATE = {"size": ("bench_size", "Estimate how many people one GPU of a team's server can complete for.")}
+
+
+@click.group(cls=LateGroup, late=LATE)
 def bench() -> None:
     """Measure speed and memory."""
 
