@@ -25,7 +25,7 @@ VERBS = {
     "serve": "Run the language server for an editor.",
     "host": "Run the model host, which the server starts by itself.",
     "complete": "Complete FILE at a place and print what would be shown as ghost text.",
-    "ask": "Follow an instruction about lines of FILE: generate, rewrite, explain, write tests.",
+    "ask": "Have the model follow INSTRUCTION about lines of FILE.",
     "context": "Print what of other files a model would see at a place of FILE.",
     "index": "Index a folder, by the rules and into the database that editors use.",
     "demo": "Complete several places of a bundled project with the real model.",
