@@ -79,14 +79,10 @@ class TorchEngine:
         :raises EngineError: no device that could be used.
         :raises OutOfMemory: weights and cache would not fit.
         """
-        from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
-
         # First of all: whoever goes on with another engine has lost no time.
         place = devices.choose(options)
-        source = GgufSource(path)
-        from coder_lsp.engine.llama import LlamaVocabulary
-
-        return cls.of(source, LlamaVocabulary.load(path), options, place, path=str(path), progress=progress)
+        source, vocabulary = _of_folder(path) if path.is_dir() else _of_file(path)
+        return cls.of(source, vocabulary, options, place, path=str(path), progress=progress)
 
     @classmethod
     def of(
@@ -389,6 +385,20 @@ class TorchEngine:
             return token != choice.token and token not in ends and bool(self._tokens.table[token])
 
         work.runners_up += runners_up(row, work.taken, wanted)
+
+
+def _of_folder(folder: Path) -> tuple[Source, Vocabulary]:
+    from coder_lsp.engine.hub_vocabulary import HubVocabulary
+    from coder_lsp.engine.torch_cuda.hub_source import HubSource
+
+    return HubSource(folder), HubVocabulary.load(folder)
+
+
+def _of_file(path: Path) -> tuple[Source, Vocabulary]:
+    from coder_lsp.engine.llama import LlamaVocabulary
+    from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
+
+    return GgufSource(path), LlamaVocabulary.load(path)
 
 
 def resolve(options: EngineOptions, source: Source, place: Place) -> EngineOptions:
