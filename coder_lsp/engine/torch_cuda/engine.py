@@ -85,6 +85,21 @@ class TorchEngine:
         return cls.of(source, vocabulary, options, place, path=str(path), progress=progress)
 
     @classmethod
+    def check(cls, path: Path, options: EngineOptions) -> str:
+        """Whether :meth:`load` would do it, without reading a weight: the reason that the engine would have.
+
+        :raises ModelError, EngineError: as :meth:`load`.
+        """
+        from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
+        from coder_lsp.engine.torch_cuda.hub_source import HubSource
+
+        place = devices.choose(options)
+        source = HubSource(path) if path.is_dir() else GgufSource(path)
+        resolved = resolve(options, source, place)
+        devices.Need.of(source.shape, resolved, place.dtype).check(source.description, place)
+        return _reason(place, resolved)
+
+    @classmethod
     def of(
         cls,
         source: Source,
@@ -130,9 +145,7 @@ class TorchEngine:
             vocab_size=shape.vocab_size,
             train_context=shape.train_context,
         )
-        reason = f"{place.reason}, {resolved.precision}" + (
-            f", weights as {resolved.quantise}" if resolved.quantise != "none" else ""
-        )
+        reason = _reason(place, resolved)
         log.info("engine=torch: %s; %s; needs about %d MiB", info.description, reason, need.total // 2**20)
         return cls(runner, vocabulary, resolved, info, reason)
 
@@ -399,6 +412,11 @@ def _of_file(path: Path) -> tuple[Source, Vocabulary]:
     from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
 
     return GgufSource(path), LlamaVocabulary.load(path)
+
+
+def _reason(place: Place, options: EngineOptions) -> str:
+    quantised = f", weights as {options.quantise}" if options.quantise != "none" else ""
+    return f"{place.reason}, {options.precision}{quantised}"
 
 
 def resolve(options: EngineOptions, source: Source, place: Place) -> EngineOptions:
