@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from coder_lsp.completion.service import CompletionService
     from coder_lsp.config import Config
+    from coder_lsp.engine.base import EngineOptions
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.server.server import CoderLanguageServer
     from coder_lsp.stats.recorder import Recorder
@@ -59,7 +60,6 @@ def host_settings(config: Config) -> HostSettings:
     :raises OfflineError: a server is to complete, and the network is forbidden.
     """
     from coder_lsp.config import RemoteConfig
-    from coder_lsp.engine.base import EngineOptions
     from coder_lsp.errors import ModelError, OfflineError
     from coder_lsp.host.protocol import HostSettings
     from coder_lsp.models.store import resolve
@@ -85,22 +85,29 @@ def host_settings(config: Config) -> HostSettings:
         model_path=path,
         model_name=name,
         template=template,
-        engine=EngineOptions(
-            context_tokens=config.engine.context_tokens,
-            sequences=config.engine.sequences,
-            threads=config.engine.threads,
-            kv_type=config.engine.kv_type,
-            draft=config.engine.draft,
-            kind=config.engine.kind,
-            device=config.engine.device,
-            precision=config.engine.precision,
-            quantise=config.engine.quantise,
-        ),
+        engine=engine_options(config),
         remote=remote,
         prompt=config.prompt,
         idle=config.idle,
         idle_seconds=config.host.idle_seconds,
         orphan_seconds=config.host.orphan_seconds,
+    )
+
+
+def engine_options(config: Config) -> EngineOptions:
+    """How a model on this machine is loaded."""
+    from coder_lsp.engine.base import EngineOptions
+
+    return EngineOptions(
+        context_tokens=config.engine.context_tokens,
+        sequences=config.engine.sequences,
+        threads=config.engine.threads,
+        kv_type=config.engine.kv_type,
+        draft=config.engine.draft,
+        kind=config.engine.kind,
+        device=config.engine.device,
+        precision=config.engine.precision,
+        quantise=config.engine.quantise,
     )
 
 

@@ -57,8 +57,9 @@ def doctor(*, as_json: bool, full: bool, no_completion: bool, tune: bool, model:
 
 def findings(*, model: str | None, offline: bool | None, full: bool, completion: bool) -> Iterator[Finding]:
     """Everything the checks find. What depends on something that failed is left out, since it would fail as well."""
-    from coder_lsp.app import load_settings
+    from coder_lsp.app import engine_options, load_settings
     from coder_lsp.doctor import adapters, installation, machine, processes, remote, settings, trial
+    from coder_lsp.doctor import engine as engines
     from coder_lsp.doctor import model as models
     from coder_lsp.doctor.finding import Status, fail, run
     from coder_lsp.errors import ModelError
@@ -86,6 +87,7 @@ def findings(*, model: str | None, offline: bool | None, full: bool, completion:
     yield from run("model digest", partial(models.check_digest, installed, full=full))
     available, total = machine.memory_bytes()
     yield from run("model memory", partial(models.check_memory_need, installed, available, total))
+    yield from run("engine", partial(engines.check_engine, installed.path, engine_options(loaded.config)))
     yield from run("adapters", partial(adapters.check_adapters, loaded.config, installed.path, full=full))
     if completion and not any(finding.status is Status.FAIL for finding in engine + file):
         yield from run("completion", partial(trial.check_completion, loaded.config))

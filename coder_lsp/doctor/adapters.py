@@ -30,7 +30,8 @@ def check_adapters(config: Config, model: Path | None, *, full: bool) -> Iterato
     if not chosen:
         yield ok(_NAME, "none is laid over the model")
     header = None
-    if model is not None and any(setting.strip() for setting, _ in chosen):
+    # A folder of safetensors has no header; whoever loads it says what does not fit.
+    if model is not None and not model.is_dir() and any(setting.strip() for setting, _ in chosen):
         try:
             header = gguf_header.read(model)
         except ModelError:

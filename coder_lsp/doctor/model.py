@@ -43,6 +43,9 @@ _RECURRENT = (
 
 def check_file(model: InstalledModel) -> Iterator[Finding]:
     """What the header says. Raises nothing a caller must handle; ``finding.run`` turns ModelError into a finding."""
+    if model.path.is_dir():
+        yield ok("model file", f"{model.path} ({model.bytes:,} bytes of safetensors)")
+        return
     header = gguf_header.read(model.path)
     size = model.path.stat().st_size
     yield ok(
@@ -68,6 +71,9 @@ def check_file(model: InstalledModel) -> Iterator[Finding]:
 
 def check_digest(model: InstalledModel, *, full: bool) -> Iterator[Finding]:
     """Compare the file's SHA-256 with the one the catalogue, or the record made when it was added, states."""
+    if model.path.is_dir():
+        yield ok("model digest", "a folder has none")
+        return
     expected = expected_digest(model)
     found, fresh = digest(model.path, full=full)
     how = "computed now" if fresh else "computed before, file unchanged since; --full computes it again"
@@ -105,7 +111,7 @@ def needed_bytes(model: InstalledModel) -> int:
     """Memory of the loaded model: as the catalogue says, else by the file's size."""
     if model.entry is not None:
         return int(model.entry.min_memory_gb * GIGABYTE)
-    return model.path.stat().st_size + _OVERHEAD_BYTES
+    return (model.bytes or model.path.stat().st_size) + _OVERHEAD_BYTES
 
 
 def digest(path: Path, *, full: bool = False) -> tuple[str, bool]:

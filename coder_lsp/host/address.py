@@ -197,12 +197,18 @@ def _unlink(path: Path) -> None:
 
 
 def _file_identity(path: str) -> list[str | int]:
-    """Path, size and time of change, so that a replaced file is another model; zeros if there is none."""
+    """Path, size and time of change, so that a replaced file is another model; zeros if there is none. Of a folder
+    those of the weights in it.
+    """
     if not path:
         return ["", 0, 0]  # a server's model
     real = os.path.realpath(path)
     try:
         facts = Path(real).stat()
+        if stat.S_ISDIR(facts.st_mode):
+            within = [file.stat() for file in sorted(Path(real).glob("*.safetensors"))]
+            newest = max((each.st_mtime_ns for each in within), default=facts.st_mtime_ns)
+            return [real, sum(each.st_size for each in within), newest]
     except OSError:
         return [real, 0, 0]
     return [real, facts.st_size, facts.st_mtime_ns]

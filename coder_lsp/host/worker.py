@@ -64,15 +64,17 @@ class ModelWorker:
     def load(cls, settings: HostSettings, progress: LoadProgress | None = None) -> ModelWorker:
         """Load the model the settings name.
 
-        :raises ModelError, EngineError: as :meth:`coder_lsp.engine.llama.LlamaEngine.load`.
+        :raises ModelError, EngineError: as :func:`coder_lsp.engine.choose.load_engine`.
         """
-        from coder_lsp.engine.llama import LlamaEngine
+        from coder_lsp.engine.choose import load_engine
 
-        engine = LlamaEngine.load(Path(settings.model_path), settings.engine, progress)
+        loaded = load_engine(Path(settings.model_path), settings.engine, progress)
         saved = None
         if settings.idle.enabled and settings.idle.saved_places:
             saved = SavedPlaces(cache_dir() / "places" / address_key(settings), settings.idle.saved_places)
-        return cls(engine, settings, saved)
+        worker = cls(loaded.engine, settings, saved)
+        worker.notice = "; ".join(filter(None, (loaded.notice, worker.notice)))
+        return worker
 
     def new_cancel_token(self) -> CancelToken:
         return self._engine.new_cancel_token()

@@ -89,7 +89,8 @@ class Verification:
 
 
 def resolve(name_or_path: str) -> InstalledModel:
-    """The model a setting or a command names: a catalogue name or alias, the name of an added model, or a path.
+    """The model a setting or a command names: a catalogue name or alias, the name of an added model, or a path: of a
+    GGUF file, of a folder with one, or of a folder of safetensors.
 
     :raises ModelNotFound: neither.
     :raises ModelNotInstalled: known, but not here; the hint says how to get it.
@@ -133,6 +134,8 @@ def add(
     on_wait: OnWait | None = None,
 ) -> InstalledModel:
     """Take a GGUF file, or a folder that holds one, into the store: copied, or left in place and referred to.
+
+    Folders of safetensors are used where they are (:func:`use`).
 
     A file that the catalogue knows by its file name gets the catalogue's name and must have its digest.
 
@@ -245,6 +248,8 @@ def verify(name_or_path: str, on_bytes: files.OnBytes | None = None) -> Verifica
     A file that turns out to be the catalogue's is recorded as verified.
     """
     model = resolve(name_or_path)
+    if model.path.is_dir():
+        raise InputError(f"{model.path} is a folder, and nobody states its digest", hint="verify models of one file")
     actual = files.sha256_of(model.path, on_bytes)
     if model.entry is not None and model.entry.sha256 is not None:
         result = Verification(model.name, model.path, actual, model.entry.sha256, "the catalogue")
@@ -381,7 +386,16 @@ def _installed(written: records.Record, place: Path) -> InstalledModel:
     )
 
 
+def is_hub_folder(path: Path) -> bool:
+    """A model as the hubs have it: configuration and safetensors, without a GGUF file beside them."""
+    return (path / "config.json").is_file() and any(path.glob("*.safetensors")) and not any(path.glob("*.gguf"))
+
+
 def _resolve_path(path: Path) -> InstalledModel:
+    if is_hub_folder(path):
+        path = path.resolve()
+        size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        return InstalledModel(path.name, path, None, None, None, bytes=size, source="path")
     path = one_gguf(path).resolve()
     with path.open("rb") as stream:
         if stream.read(4) != b"GGUF":

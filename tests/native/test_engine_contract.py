@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from support.model_server import NEEDS, ModelServer, RemoteSaying, absent
@@ -16,6 +17,7 @@ from coder_lsp.errors import ContextOverflow, EngineError
 from coder_lsp.types import FinishReason
 
 OPTIONS = EngineOptions(context_tokens=256, sequences=2, threads=1)
+TORCH = replace(OPTIONS, device="cpu")
 CODE = "def f(self):\n    return self.x\n"
 
 
@@ -25,6 +27,13 @@ def llama_saying(models, pieces, loop):
 
 def scripted_saying(models, pieces, loop):
     return ScriptedEngine(b"".join(pieces) * (200 if loop else 1), options=OPTIONS)
+
+
+def torch_saying(models, pieces, loop):
+    pytest.importorskip("torch", reason="torch is not installed")
+    from coder_lsp.engine.torch_cuda.engine import TorchEngine
+
+    return TorchEngine.load(models.chain(*pieces, loop=loop), TORCH)
 
 
 def remote_saying(kind):
@@ -44,6 +53,7 @@ def _shared_servers():
 MAKERS = {
     "llama": llama_saying,
     "scripted": scripted_saying,
+    "torch": torch_saying,
     **{f"remote:{kind}": remote_saying(kind) for kind in NEEDS},
 }
 

@@ -6,6 +6,8 @@ makes one on it, with adapters at hand; what the native engine says is the measu
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.model_server import RemoteSaying, absent
 
@@ -26,11 +28,19 @@ def llama(models, adapters):
     return LlamaEngine.load(models.ascii, OPTIONS)
 
 
+def torch_cpu(models, adapters):
+    del adapters
+    pytest.importorskip("torch", reason="torch is not installed")
+    from coder_lsp.engine.torch_cuda.engine import TorchEngine
+
+    return TorchEngine.load(models.ascii, replace(OPTIONS, device="cpu"))
+
+
 def remote(models, adapters):
     return RemoteSaying.connect("llama.cpp", models.ascii, adapters)
 
 
-MAKERS = {"llama": llama, "remote:llama.cpp": remote}
+MAKERS = {"llama": llama, "torch": torch_cpu, "remote:llama.cpp": remote}
 
 
 @pytest.fixture(params=MAKERS)

@@ -52,7 +52,7 @@ def load_base(path: Path, name: str, template: str | None = None) -> Base:
     """
     vocabulary: Vocabulary
     if path.is_dir():
-        from coder_lsp.train.prepare.hub_vocabulary import HubVocabulary
+        from coder_lsp.engine.hub_vocabulary import HubVocabulary
 
         hub = HubVocabulary.load(path)
         vocabulary, architecture = hub, hub.architecture

@@ -30,7 +30,7 @@ class HubVocabulary:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise CoderLspError(
-                "tokenizers, which reads hub folders, is not installed", hint="pip install 'coder-lsp[train]'"
+                "tokenizers, which reads hub folders, is not installed", hint="pip install 'coder-lsp[torch]'"
             ) from error
         self._added: dict[str, int] = {token["content"]: token["id"] for token in spec.get("added_tokens", ())}
         bare = {**spec, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}

@@ -8,9 +8,9 @@ import pytest
 
 tokenizers = pytest.importorskip("tokenizers", reason="the extra 'train' is not installed")
 
+from coder_lsp.engine.hub_vocabulary import HubVocabulary  # noqa: E402
 from coder_lsp.errors import InputError, ModelUnsupported  # noqa: E402
 from coder_lsp.train.prepare.base import find_base, load_base  # noqa: E402
-from coder_lsp.train.prepare.hub_vocabulary import HubVocabulary  # noqa: E402
 
 CONTROL = ["<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|repo_name|>", "<|file_sep|>"]
 
