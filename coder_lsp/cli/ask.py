@@ -60,9 +60,9 @@ def ask(
     no_context: bool,
     offline: bool,
 ) -> int:
-    """Have the model follow INSTRUCTION about lines of FILE, counted from one as editors show them.
+    """Have the model follow INSTRUCTION about lines of FILE.
 
-    Examples: `ask shop.py:12 "a function that sums the prices"`, `ask shop.py:10-20 "use a dataclass" --apply`,
+    Lines are counted from one, as editors show them. Examples: `ask shop.py:12 "a function that sums the prices"`, `ask shop.py:10-20 "use a dataclass" --apply`,
     `ask shop.py:10-20 --task tests > test_shop.py`. INSTRUCTION `-` is read from stdin. Exit status 1: the model wrote
     nothing.
     """
