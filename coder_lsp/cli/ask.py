@@ -62,10 +62,14 @@ def ask(
 ) -> int:
     """Have the model follow INSTRUCTION about lines of FILE.
 
-    Lines are counted from one, as editors show them. Examples: `ask shop.py:12 "a function that sums the prices"`, `ask shop.py:10-20 "use a dataclass" --apply`,
-    `ask shop.py:10-20 --task tests > test_shop.py`. INSTRUCTION `-` is read from stdin. Exit status 1: the model wrote
+    Lines are counted from one, as editors show them. INSTRUCTION `-` is read from stdin. Exit status 1: the model wrote
     nothing.
-    """
+
+    \b
+    coder-lsp ask shop.py:12 "a function that sums the prices"
+    coder-lsp ask shop.py:10-20 "use a dataclass" --apply
+    coder-lsp ask shop.py:10-20 --task tests > test_shop.py
+    """  # noqa: D301  (what click reads as "leave these lines alone")
     from coder_lsp.app import load_config
     from coder_lsp.cli.console import emit_json
 

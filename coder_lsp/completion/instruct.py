@@ -185,6 +185,8 @@ def _placed(request: InstructRequest, code: str) -> tuple[str, int, int]:
         line_start = text.rfind("\n", 0, start) + 1
         line_end = text.find("\n", start)
         line_end = len(text) if line_end < 0 else line_end
+        if text.endswith("\r", line_start, line_end):
+            line_end -= 1
         indent = indent_at(text, start)
         if text[line_start:line_end].strip() and declares(code) and not comment_above(text, start, request.language):
             # A function asked for inside another one goes beside it.

@@ -126,6 +126,11 @@ class CompletionService:
         else:
             change(language=scope)
 
+    def refuses(self, request: InstructRequest) -> str:
+        """Why an instruction cannot be followed; empty if it can. Asks nobody."""
+        reason = self._gate.check(as_completion(request))
+        return unfit(request) if reason.startswith(("paused", "disabled")) else reason or unfit(request)
+
     async def instruct(self, request: InstructRequest, on_preview: PreviewSink | None = None) -> InstructOutcome:
         """Follow an instruction about a place; ``on_preview`` hears what the outcome would be as the answer grows.
 
@@ -134,12 +139,9 @@ class CompletionService:
 
         :raises CoderLspError: the model cannot.
         """
-        place = self._adapted(as_completion(request))
-        reason = self._gate.check(place)
-        if reason.startswith(("paused", "disabled")):
-            reason = ""
-        if reason := reason or unfit(request):
+        if reason := self.refuses(request):
             return InstructOutcome(request.task, start=request.start, end=request.end, reason=reason)
+        place = self._adapted(as_completion(request))
         return await follow(self._backend, request, self._snippets(place), place.adapters, on_preview)
 
     async def preview(self, request: CompletionRequest) -> PromptPreview | str:

@@ -16,6 +16,8 @@ KEPT: dict[str, Any] = {
         "configuration": True,
         "didChangeConfiguration": {"dynamicRegistration": True},
         "workspaceFolders": True,
+        "applyEdit": True,
+        "workspaceEdit": {"documentChanges": True, "resourceOperations": True},
     },
     "textDocument": {
         "inlineCompletion": {},
@@ -35,6 +37,8 @@ class ClientSupport:
     configuration_dynamic: bool = False
     progress: bool = False
     show_document: bool = False
+    applies_edits: bool = False
+    creates_files: bool = False
 
     @classmethod
     def of(cls, capabilities: ClientCapabilities) -> ClientSupport:
@@ -47,6 +51,9 @@ class ClientSupport:
             configuration_dynamic=has("workspace.did_change_configuration.dynamic_registration"),
             progress=has("window.work_done_progress"),
             show_document=has("window.show_document.support"),
+            applies_edits=has("workspace.apply_edit"),
+            creates_files="create"
+            in (get_capability(capabilities, "workspace.workspace_edit.resource_operations", None) or ()),
         )
 
 

@@ -101,6 +101,17 @@ def completion_place(
     return Place(document, cursor, encoding, trigger, None, preceding, alternatives=False)
 
 
+def offsets(document: Document, given: lsp.Range, encoding: Encoding) -> tuple[int, int]:
+    """Where a range begins and ends, in code points; clients may have it the other way round."""
+    one, other = sorted((_offset(document, given.start, encoding), _offset(document, given.end, encoding)))
+    return one, other
+
+
+def client_range(document: Document, start: int, end: int, encoding: Encoding) -> lsp.Range:
+    """``[start, end)`` in the client's units."""
+    return lsp.Range(*(lsp.Position(*document.position_at(at, encoding)) for at in (start, end)))
+
+
 def completion_request(place: Place, location: Location) -> CompletionRequest:
     """What the completion service is asked.
 
@@ -229,4 +240,4 @@ def _offset(document: Document, position: lsp.Position, encoding: Encoding) -> i
 
 
 def _range(place: Place, start: int, end: int) -> lsp.Range:
-    return lsp.Range(*(lsp.Position(*place.document.position_at(at, place.encoding)) for at in (start, end)))
+    return client_range(place.document, start, end, place.encoding)

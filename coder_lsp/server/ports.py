@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from coder_lsp.config import Config
     from coder_lsp.errors import ConfigError
-    from coder_lsp.types import CompletionOutcome, CompletionRequest, HostStatus, IndexStatus, PromptPreview
+    from coder_lsp.types import (
+        CompletionOutcome,
+        CompletionRequest,
+        HostStatus,
+        IndexStatus,
+        InstructOutcome,
+        InstructRequest,
+        PreviewSink,
+        PromptPreview,
+    )
 
 
 class Completions(Protocol):
@@ -33,6 +42,15 @@ class Completions(Protocol):
         """What the model is shown at a place, or the reason why it is shown nothing.
 
         :raises CoderLspError: it cannot be asked.
+        """
+
+    def refuses(self, request: InstructRequest, /) -> str:
+        """Why an instruction cannot be followed; empty if it can. Quick."""
+
+    async def instruct(self, request: InstructRequest, on_preview: PreviewSink | None = None, /) -> InstructOutcome:
+        """Follow an instruction about a place. Cancelling the awaiting task ends it.
+
+        :raises CoderLspError: the model cannot.
         """
 
     def opened(self, request: CompletionRequest, /) -> None:

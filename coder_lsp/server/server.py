@@ -25,6 +25,7 @@ from coder_lsp.server.client import ClientSupport
 from coder_lsp.server.commands import Commands
 from coder_lsp.server.feedback import Feedback
 from coder_lsp.server.handlers import CompletionHandlers
+from coder_lsp.server.instruct_commands import InstructCommands
 from coder_lsp.server.model_commands import ModelCommands
 from coder_lsp.server.parent import watch_process
 from coder_lsp.server.presence import DID_FOCUS, Presence
@@ -107,6 +108,7 @@ class CoderLanguageServer(LanguageServer):
         Commands(self, completions, host, workspace, feedback=self.feedback)
         self._model_commands = ModelCommands(self, models)
         ReportCommands(self, completions, statistics)
+        InstructCommands(self, completions)
         self._handle(lsp.INITIALIZE, self._on_initialize)
         self._handle(lsp.INITIALIZED, self._on_initialized)
         self._handle(lsp.WORKSPACE_DID_CHANGE_CONFIGURATION, self._on_configuration)
