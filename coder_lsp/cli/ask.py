@@ -145,7 +145,8 @@ def changed_text(request: InstructRequest, outcome: InstructOutcome) -> str:
     """The file as it would be; the same where the outcome is nothing for this file."""
     if outcome.reason or request.task.value in {"explain", "tests"}:
         return request.text
-    return request.text[: outcome.start] + outcome.text + request.text[outcome.end :]
+    text = outcome.text.replace("\n", "\r\n") if "\r\n" in request.text else outcome.text
+    return request.text[: outcome.start] + text + request.text[outcome.end :]
 
 
 def as_dict(outcome: InstructOutcome, *, written: bool) -> dict[str, Any]:

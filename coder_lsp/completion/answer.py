@@ -37,14 +37,16 @@ def code_of(answer: str, *, begun: bool, done: bool) -> str:
     return "\n".join(lines)
 
 
-def fit(code: str, *, before: str, after: str, indent: str) -> str:
-    """Code as whole lines for a place between ``before`` and ``after``, its outermost lines indented by ``indent``.
+def fit(code: str, *, before: str, after: str, indent: str | None) -> str:
+    """Code as whole lines for a place between ``before`` and ``after``, its outermost lines indented by ``indent``;
+    None: as it is.
 
     Lines that it repeats of those above and below are left out: small models begin with the function they were shown.
     """
     lines = [line.rstrip() for line in code.expandtabs(_SPACES).split("\n")]
     lines = _without_ends(_without_repeated(_without_ends(lines), before, after))
-    common = min((len(leading(line)) for line in lines if line), default=0)
+    common = min((len(leading(line)) for line in lines if line), default=0) if indent is not None else 0
+    indent = indent or ""
     tabs = indent_unit(before.split("\n")) == "\t" or "\t" in indent
     return "\n".join(indent + _indented(line[common:], tabs=tabs) if line else "" for line in lines)
 

@@ -20,6 +20,7 @@ OUTLINE = "You need first to write a step-by-step outline and then write the cod
 """For hard tasks (DeepSeek-Coder, arXiv 2401.14196, section 4.1)."""
 _MAX_TOKENS = {Task.GENERATE: 384, Task.REWRITE: 512, Task.EXPLAIN: 256, Task.TESTS: 640}
 _OUTLINE_TOKENS = 256
+_BEGUN_LINES = 4
 _SAME_LINES = 3
 """Comments above the cursor that are taken for the instruction, at most."""
 _FRAMEWORKS = {
@@ -100,10 +101,10 @@ def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> As
     told = request.instruction.strip()
     if request.task is Task.GENERATE:
         told = told or comment_above(text, request.start, language)
-        wanted = f"Write the code that comes next, right below the code of the file that is shown: {told}"
+        wanted = f"Go on with the file, right below these lines: {told}"
         if selection.strip():
             wanted = f"{fenced}\nWrite code in place of this: {told}"
-        wanted += "\nAnswer with the new code alone; do not repeat what is there."
+        wanted += "\nAnswer with code alone."
     elif request.task is Task.REWRITE:
         wanted = (
             f"This is a part of the file:\n{fenced}\nRewrite it: {told}\n"
@@ -119,6 +120,8 @@ def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> As
             + "\nAnswer with the code of that file alone."
         )
     begun = "" if request.task is Task.EXPLAIN else f"{FENCE}{language}\n"
+    if _goes_on(request):
+        begun += _lines_above(request)
     limit = request.max_tokens or _MAX_TOKENS[request.task]
     if request.outline and request.task is not Task.EXPLAIN:
         wanted, begun = f"{wanted}\n{OUTLINE}", ""
@@ -182,25 +185,7 @@ def _placed(request: InstructRequest, code: str) -> tuple[str, int, int]:
     if request.task is Task.TESTS:
         return fit(code, before="", after="", indent=""), start, end
     if start == end:
-        line_start = text.rfind("\n", 0, start) + 1
-        line_end = text.find("\n", start)
-        line_end = len(text) if line_end < 0 else line_end
-        if text.endswith("\r", line_start, line_end):
-            line_end -= 1
-        indent = indent_at(text, start)
-        if text[line_start:line_end].strip() and declares(code) and not comment_above(text, start, request.language):
-            # A function asked for inside another one goes beside it.
-            indent = indent_of_declaration(text[:line_end], indent)
-            fitted = fit(code, before=text[:line_end], after=text[line_end:], indent=indent)
-            gap = "\n\n\n" if request.language == "python" and not indent else "\n\n"
-            return f"{gap}{fitted}" if fitted else "", line_end, line_end
-        if text[line_start:line_end].strip():
-            # Behind the line of the cursor, which is the comment or the head that asks for it.
-            if text[line_start:line_end].rstrip().endswith((":", "{")):
-                indent += "\t" if "\t" in indent else "    "
-            fitted = fit(code, before=text[:line_end], after=text[line_end:], indent=indent)
-            return f"\n{fitted}" if fitted else "", line_end, line_end
-        return fit(code, before=text[:line_start], after=text[line_end:], indent=indent), line_start, line_end
+        return _below(request, code)
     # Whole lines, unless the selection lies within one.
     inside = "\n" not in text[start:end]
     head = text[text.rfind("\n", 0, start) + 1 : start]
@@ -211,6 +196,56 @@ def _placed(request: InstructRequest, code: str) -> tuple[str, int, int]:
     fitted = fit(code, before="", after="", indent=first[: len(first) - len(first.lstrip())])
     ends_line = text[start:end].endswith("\n")
     return f"{fitted}\n" if ends_line and fitted else fitted, start, end
+
+
+def _below(request: InstructRequest, code: str) -> tuple[str, int, int]:
+    """Code for a cursor: in place of its line if that is blank, else below it."""
+    text, at = request.text, request.start
+    line_start, line_end = _line(text, at)
+    blank = not text[line_start:line_end].strip()
+    above, below = text[: line_start if blank else line_end], text[line_end:]
+    first = next((line for line in code.split("\n") if line.strip()), "")
+    # What goes on behind the file's own lines has their indentation, unless the model lost sight of it.
+    kept = _goes_on(request) and (first[:1].isspace() or declares(code))
+    indent = None if kept else indent_at(text, at)
+    if indent is not None and text[line_start:line_end].rstrip().endswith((":", "{")):
+        indent += "\t" if "\t" in indent else "    "
+    elif indent is not None and declares(code) and not comment_above(text, at, request.language):
+        # A function asked for inside another one goes beside it.
+        indent = indent_of_declaration(above, indent)
+    fitted = fit(code, before=above, after=below, indent=indent)
+    if not fitted:
+        return "", line_end, line_end
+    if blank:
+        return fitted, line_start, line_end
+    deeper = len(indent_at(text, at)) > len(indent_at(fitted, 0))
+    gap = "\n\n\n" if request.language == "python" and not indent_at(fitted, 0) else "\n\n"
+    return f"{gap if deeper and declares(fitted) else chr(10)}{fitted}", line_end, line_end
+
+
+def _goes_on(request: InstructRequest) -> bool:
+    """Whether the answer begins with the lines above the cursor, so that the model goes on behind them.
+
+    A small model that is asked for "the code that comes next" writes something like it all over again. One that has
+    begun with the file's own last lines goes on in their indentation, as in a completion.
+    """
+    return request.task is Task.GENERATE and request.start == request.end and not request.outline
+
+
+def _lines_above(request: InstructRequest) -> str:
+    """The last lines up to the cursor's, which is left out if it is blank."""
+    line_start, line_end = _line(request.text, request.start)
+    end = line_end if request.text[line_start:line_end].strip() else line_start
+    lines = request.text[:end].rstrip("\n\r").splitlines()[-_BEGUN_LINES:]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(text: str, at: int) -> tuple[int, int]:
+    """Where the line of an offset begins and ends, without its line end."""
+    start = text.rfind("\n", 0, at) + 1
+    end = text.find("\n", at)
+    end = len(text) if end < 0 else end
+    return start, end - 1 if text.endswith("\r", start, end) else end
 
 
 def _closed(answer: str, *, begun: bool) -> bool:

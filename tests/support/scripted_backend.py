@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from coder_lsp.types import FimRequest, FimResult, FinishReason, PromptKind, PromptPreview, TextSink
+from coder_lsp.types import AskRequest, FimRequest, FimResult, FinishReason, PromptKind, PromptPreview, TextSink
 
 PATIENCE_S = 10.0
 """A test that waits longer than this for something has failed."""
@@ -21,6 +21,7 @@ class ScriptedBackend:
         self.texts = list(texts)
         self.finish = finish
         self.requests: list[FimRequest] = []
+        self.questions: list[AskRequest] = []
         self.ahead: list[FimRequest] = []
         self.warmed: list[FimRequest] = []
         self.cancelled = 0
@@ -40,6 +41,16 @@ class ScriptedBackend:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
+        said = ""
+        for character in text:
+            said += character
+            if on_text is not None and not on_text(character):
+                return FimResult(said, FinishReason.ENOUGH)
+        return FimResult(said, self.finish)
+
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        self.questions.append(request)
+        text = self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
         said = ""
         for character in text:
             said += character

@@ -18,17 +18,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coder_lsp.cli.serve import serve_with
+from coder_lsp.completion.instruct import follow, unfit
 from coder_lsp.config import CompletionConfig, Config
 from coder_lsp.errors import CoderLspError, ConfigError, HostCrashed, HostUnavailable, ModelNotFound, ModelNotInstalled
 from coder_lsp.server.server import CoderLanguageServer
 from coder_lsp.types import (
+    AskRequest,
     CompletionOutcome,
     CompletionRequest,
+    FimRequest,
+    FimResult,
+    FinishReason,
     HostState,
     HostStatus,
+    InstructOutcome,
+    InstructRequest,
+    PreviewSink,
     PromptPreview,
     Snippet,
     Suggestion,
+    TextSink,
 )
 
 if TYPE_CHECKING:
@@ -108,6 +117,34 @@ class ScriptedCompletions:
             return str(self.script["refuse"])
         shown = (Snippet("other.py", "x = 1\n", 3, 4, "symbol", 1.23456),)
         return PromptPreview(request.text[: request.cursor] + "|", 5, "# other.py\nx = 1\n", 4, shown)
+
+    def refuses(self, request: InstructRequest, /) -> str:
+        return str(self.script["refuse"]) if "refuse" in self.script else unfit(request)
+
+    async def instruct(self, request: InstructRequest, on_preview: PreviewSink | None = None, /) -> InstructOutcome:
+        """What the real one makes of an ``answer``, said a character at a time; then holds if it is to."""
+        self._fail(self.script.get("fail"))
+        if reason := self.refuses(request):
+            return InstructOutcome(request.task, start=request.start, end=request.end, reason=reason)
+        return await follow(self, request, (), (), on_preview)
+
+    async def ask(self, request: AskRequest, on_text: TextSink | None = None) -> FimResult:
+        self.event("instructed", instruction=request.instruction, begun=request.begun)
+        said = ""
+        for character in self.script.get("answer", ""):
+            said += character
+            if on_text is not None and not on_text(character):
+                return FimResult(said, FinishReason.ENOUGH, "scripted", "scripted")
+        try:
+            if self.script.get("hold"):
+                await self.release.wait()
+        except asyncio.CancelledError:
+            self.event("cancelled", instruction=request.instruction)
+            raise
+        return FimResult(said, FinishReason.STOP_TOKEN, "scripted", "scripted")
+
+    async def warm(self, request: FimRequest) -> None:
+        """Nothing is made ready."""
 
     def pause(self, scope: str | None, on: bool, /) -> None:
         self.event("paused", scope=scope, on=on)

@@ -100,6 +100,27 @@ class ScriptedWorker:
         _fail(script)
         return result(FinishReason.STOP_TOKEN)
 
+    def ask(self, request, on_text, cancel):
+        """Says what of ``say`` is not begun yet, a letter at a time; waits for the file ``wait`` before ``before``."""
+        script = json.loads(request.instruction)
+        said = []
+        if "note" in script:
+            with Path(script["note"]).open("a") as notes:
+                print(request.begun, file=notes)
+        left = "".join(script["say"]).removeprefix(request.begun)
+        for piece in left:
+            while "wait" in script and piece == script["before"] and not Path(script["wait"]).exists():
+                if cancel.cancelled:
+                    break
+                time.sleep(_LOOK_SECONDS)
+            if cancel.cancelled:
+                return FimResult("".join(said), FinishReason.CANCELLED, tokens=TokenCounts(generated=len(said)))
+            said.append(piece)
+            if on_text and not on_text(piece):
+                return FimResult("".join(said), FinishReason.ENOUGH)
+        _fail(script)
+        return FimResult("".join(said), FinishReason.STOP_TOKEN, tokens=TokenCounts(generated=len(said)))
+
     def close(self):
         """Nothing is held."""
 
