@@ -73,6 +73,7 @@ class RemoteEngine:
         self._breaker = Breaker()
         self._rate = RateLimit(config.per_minute)
         self._patience_ms = config.patience_ms
+        self._timeout_ms = config.timeout_ms
         self._turns = Turns()
         room = server.context_tokens or _CONTEXT_TOKENS
         self.options = EngineOptions(
@@ -157,7 +158,7 @@ class RemoteEngine:
             asked = self._asked(request, tokens)
             self._rate.enter()
             self._breaker.enter()
-            conversation = _Conversation(self._wire, self.dialect, own)
+            conversation = _Conversation(self._wire, self.dialect, own, self._timeout_ms)
             try:
                 with own.calling(conversation.hang_up), conversation:
                     steps = self._steps(asked, conversation)
@@ -374,8 +375,9 @@ class RemoteEngine:
 class _Conversation:
     """What is said on the wire for one generation: one question, or a second one behind forced bytes."""
 
-    def __init__(self, wire: Wire, dialect: Dialect, cancel: EventCancel) -> None:
+    def __init__(self, wire: Wire, dialect: Dialect, cancel: EventCancel, timeout_ms: int) -> None:
         self._wire = wire
+        self._timeout_ms = timeout_ms
         self._dialect = dialect
         self._cancel = cancel
         self._lines: Lines | None = None
@@ -409,12 +411,17 @@ class _Conversation:
             # It came while the question was put, and had nobody to hang up on.
             lines.close()
         ended = False
+        last = time.monotonic()
         for line in lines:
             event = self._dialect.read(line)
+            if event is not None and (event.data or event.ended):
+                last = time.monotonic()
+                self.first_at = self.first_at or last
+            elif (time.monotonic() - last) * 1e3 > self._timeout_ms:
+                # Signs of life are no answer: one that gives nothing else is as silent as one that says nothing.
+                raise RemoteUnreachable(f"{self._wire.address.origin} said nothing for {self._timeout_ms} ms")
             if event is None:
                 continue
-            if event.data or event.ended:
-                self.first_at = self.first_at or time.monotonic()
             self.prompt = event.prompt if event.prompt is not None else self.prompt
             self.cached = event.cached if event.cached is not None else self.cached
             if event.ended:

@@ -7,6 +7,7 @@ the extra parameters that vLLM and SGLang document; Ollama ``docs/api.md`` (``/a
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,10 @@ EXTRA, PREFIX, SUFFIX, MIDDLE = "<infill:file>", "<infill:prefix>", "<infill:suf
 MARKS = (EXTRA, PREFIX, SUFFIX, MIDDLE)
 """Marks of the pseudo-format for servers that write the prompt themselves (``prompt.templates``); never sent."""
 _SEED_MASK = 2**31 - 1
+_MOST_STOPS = 4
+"""Of OpenAI's interface; TGI refuses more. An answer is searched for all of them anyway."""
+_MANY_STOPS = frozenset({"vllm", "sglang", "llama.cpp", "llama-cpp-python"})
+_KIND = re.compile(r"\w{1,40}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class OpenAi:
             "stream": True,
         }
         if asked.stops:
-            body["stop"] = list(asked.stops)
+            body["stop"] = list(asked.stops if self._kind in _MANY_STOPS else asked.stops[:_MOST_STOPS])
         if self._logprobs:
             body["logprobs"] = 1
         return body | self._extras(asked)
@@ -304,9 +309,10 @@ def _object(data: bytes) -> Mapping[str, Any]:
         raise _garbage()
     if message.get("error"):
         said = message["error"]
-        said = said.get("message", "") if isinstance(said, dict) else said
-        text = " ".join(said.split())[:200] if isinstance(said, str) else ""
-        raise RemoteUnreachable(f"the server failed{': ' if text else ''}{text}")
+        # Its kind alone: the server's own words may quote the prompt, and this is logged.
+        kinds = [said.get(key) for key in ("type", "code")] if isinstance(said, dict) else []
+        named = ", ".join(str(kind) for kind in kinds if _KIND.fullmatch(str(kind)) and kind is not None)
+        raise RemoteUnreachable(f"the server failed{f' ({named})' if named else ''}")
     return message
 
 
