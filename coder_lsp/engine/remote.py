@@ -5,8 +5,8 @@ since the server's own are far away; it counts its own, and those counts are rep
 the server's: what a sequence "holds" is what was sent last and is probably there still. States of sequences are not to
 be had, and there is one sequence, so that nothing is read ahead on a machine that others wait for.
 
-A healed token is forced by the server's grammar where it has one; elsewhere the answer is read as it comes, and if it
-begins with something else the question is put again behind the forced bytes. Cancelling closes the connection.
+A healed token is forced by the server's grammar where it has one; the answer is read as it comes, and if it begins with
+something else all the same the question is put again behind the forced bytes. Cancelling closes the connection.
 """
 
 from __future__ import annotations
@@ -268,12 +268,7 @@ class RemoteEngine:
     def _steps(self, asked: Asked, conversation: _Conversation) -> Iterator[Step]:
         forced = asked.request.forced
         ends = asked.request.stop_tokens | self.end_tokens
-        if not forced:
-            events = conversation.ask(asked)
-        elif self.dialect.forces:
-            events = conversation.ask(replace(asked, forced=_as_text(forced)))
-        else:
-            events = self._beginning_with(forced, asked, conversation)
+        events = self._beginning_with(forced, asked, conversation) if forced else conversation.ask(asked)
         for event in events:
             data, is_end = self._vocabulary.before_control(event.data)
             if data:
@@ -283,8 +278,12 @@ class RemoteEngine:
                 return
 
     def _beginning_with(self, forced: bytes, asked: Asked, conversation: _Conversation) -> Iterator[Event]:
-        """An answer that begins with ``forced``: the server's own if it does, else one asked for behind these bytes."""
-        events = conversation.ask(asked)
+        """An answer that begins with ``forced``: the server's own if it does, else one asked for behind these bytes.
+
+        Looked at in either case: versions of a server that do not know a constraint ignore it without a word.
+        """
+        text = _as_text(forced)
+        events = conversation.ask(replace(asked, forced=text) if self.dialect.forces else asked)
         said = b""
         for event in events:
             said += event.data
@@ -299,7 +298,7 @@ class RemoteEngine:
             return
         yield Event(forced)
         if self.dialect.writes_prompt:
-            again = replace(asked, middle=asked.middle + _as_text(forced))
+            again = replace(asked, middle=asked.middle + text)
         else:
             again = replace(asked, prompt=self._vocabulary.prompt([*asked.request.tokens, token_of(forced)]))
         yield from conversation.ask(again)
