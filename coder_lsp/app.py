@@ -65,7 +65,7 @@ def host_settings(config: Config) -> HostSettings:
     from coder_lsp.models.store import resolve
 
     remote = config.remote if config.engine.kind in {"auto", "remote"} else RemoteConfig()
-    if remote.url and config.offline and not is_loopback(remote.url):
+    if remote.url and config.offline and not remote.is_here:
         if config.engine.kind == "remote":
             raise OfflineError(
                 "the network is forbidden (offline), and engine.kind asks for a server",
@@ -109,18 +109,6 @@ def engine_options(config: Config) -> EngineOptions:
         precision=config.engine.precision,
         quantise=config.engine.quantise,
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine, so that asking it is no use of the network."""
-    from ipaddress import ip_address
-    from urllib.parse import urlsplit
-
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def adapters_of(tell: Callable[[str], None]) -> Callable[[Config], AdapterChoice]:

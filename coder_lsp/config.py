@@ -14,6 +14,8 @@ decides where code is sent is not taken from them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
 
@@ -285,6 +287,15 @@ class RemoteConfig:
         default=True,
         metadata={"doc": "Complete with the model on this machine while the server cannot.", "own": True},
     )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the server is on this machine, so that asking it is no use of the network."""
+        try:
+            host = urlsplit(self.url).hostname or ""
+            return host == "localhost" or ip_address(host).is_loopback
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,16 @@ class RemoteUnreachable(RemoteError):
     """It does not answer, or the connection broke."""
 
 
+class RemoteResting(RemoteUnreachable):
+    """It failed a moment ago, and is not asked again yet."""
+
+
 class RemoteRefused(RemoteError):
     """It wants another key, or does not know the model or the method."""
+
+
+class RemoteRejected(RemoteError):
+    """It does not take this request; another one it may take."""
 
 
 class RemoteBusy(RemoteError):

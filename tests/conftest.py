@@ -32,6 +32,7 @@ def coder_lsp_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CODER_LSP_HOME", str(home))
     monkeypatch.delenv("CODER_LSP_OFFLINE", raising=False)
+    monkeypatch.delenv("CODER_LSP_REMOTE_KEY", raising=False)
     return home
 
 

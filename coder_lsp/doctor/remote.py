@@ -34,15 +34,13 @@ def check_remote(config: Config) -> Iterator[Finding]:
     if not remote.url:
         yield ok(_NAME, "none is set: nothing leaves this machine")
         return
-    from coder_lsp.app import is_loopback
-
     address = Address(remote.url.rstrip("/").removesuffix("/v1"), remote_key.find(remote.url)[0])
     if config.engine.kind in {"llama", "torch"}:
         yield warn(
             _NAME, f"{address.origin} is not used: engine.kind is {config.engine.kind}", "Set engine.kind to auto."
         )
         return
-    if config.offline and not is_loopback(remote.url):
+    if config.offline and not remote.is_here:
         yield warn(
             _NAME,
             f"{address.origin} is not used: the network is forbidden (offline)",
@@ -64,7 +62,7 @@ def check_remote(config: Config) -> Iterator[Finding]:
         return
     finally:
         wire.close()
-    yield from _transport(config, is_here=is_loopback(remote.url))
+    yield from _transport(config)
     yield from _format(config)
     yield from _adapters(config, server)
 
@@ -88,16 +86,16 @@ def _round_trip(wire: Wire) -> Finding:
     return ok("round trip", text)
 
 
-def _transport(config: Config, *, is_here: bool) -> Iterator[Finding]:
+def _transport(config: Config) -> Iterator[Finding]:
     remote = config.remote
     _, where = remote_key.find(remote.url)
-    if not remote.url.startswith("https://") and not is_here:
+    if not remote.url.startswith("https://") and not remote.is_here:
         yield warn(
             "transport",
             "plain http: whoever is on the way can read your code" + (" and the key" if where else ""),
             "Have the server speak TLS and set remote.url to https://… (docs/team-server.md).",
         )
-    elif not is_here:
+    elif not remote.is_here:
         own = f", with the certificates of {remote.ca_file} besides" if remote.ca_file else ""
         yield ok("transport", f"TLS, certificate checked{own}")
     yield ok("key", f"from {where}" if where else "none is sent")

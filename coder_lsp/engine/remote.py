@@ -5,8 +5,8 @@ since the server's own are far away; it counts its own, and those counts are rep
 the server's: what a sequence "holds" is what was sent last and is probably there still. States of sequences are not to
 be had, and there is one sequence, so that nothing is read ahead on a machine that others wait for.
 
-A healed token is forced by the server's grammar where it has one; elsewhere the answer is read as it comes, and if it
-begins with something else the question is put again behind the forced bytes. Cancelling closes the connection.
+A healed token is forced by the server's grammar where it has one; the answer is read as it comes, and if it begins with
+something else all the same the question is put again behind the forced bytes. Cancelling closes the connection.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class RemoteEngine:
         self._breaker = Breaker()
         self._rate = RateLimit(config.per_minute)
         self._patience_ms = config.patience_ms
+        self._timeout_ms = config.timeout_ms
         self._turns = Turns()
         room = server.context_tokens or _CONTEXT_TOKENS
         self.options = EngineOptions(
@@ -157,7 +158,7 @@ class RemoteEngine:
             asked = self._asked(request, tokens)
             self._rate.enter()
             self._breaker.enter()
-            conversation = _Conversation(self._wire, self.dialect, own)
+            conversation = _Conversation(self._wire, self.dialect, own, self._timeout_ms)
             try:
                 with own.calling(conversation.hang_up), conversation:
                     steps = self._steps(asked, conversation)
@@ -267,12 +268,7 @@ class RemoteEngine:
     def _steps(self, asked: Asked, conversation: _Conversation) -> Iterator[Step]:
         forced = asked.request.forced
         ends = asked.request.stop_tokens | self.end_tokens
-        if not forced:
-            events = conversation.ask(asked)
-        elif self.dialect.forces:
-            events = conversation.ask(replace(asked, forced=_as_text(forced)))
-        else:
-            events = self._beginning_with(forced, asked, conversation)
+        events = self._beginning_with(forced, asked, conversation) if forced else conversation.ask(asked)
         for event in events:
             data, is_end = self._vocabulary.before_control(event.data)
             if data:
@@ -282,8 +278,12 @@ class RemoteEngine:
                 return
 
     def _beginning_with(self, forced: bytes, asked: Asked, conversation: _Conversation) -> Iterator[Event]:
-        """An answer that begins with ``forced``: the server's own if it does, else one asked for behind these bytes."""
-        events = conversation.ask(asked)
+        """An answer that begins with ``forced``: the server's own if it does, else one asked for behind these bytes.
+
+        Looked at in either case: versions of a server that do not know a constraint ignore it without a word.
+        """
+        text = _as_text(forced)
+        events = conversation.ask(replace(asked, forced=text) if self.dialect.forces else asked)
         said = b""
         for event in events:
             said += event.data
@@ -298,7 +298,7 @@ class RemoteEngine:
             return
         yield Event(forced)
         if self.dialect.writes_prompt:
-            again = replace(asked, middle=asked.middle + _as_text(forced))
+            again = replace(asked, middle=asked.middle + text)
         else:
             again = replace(asked, prompt=self._vocabulary.prompt([*asked.request.tokens, token_of(forced)]))
         yield from conversation.ask(again)
@@ -374,8 +374,9 @@ class RemoteEngine:
 class _Conversation:
     """What is said on the wire for one generation: one question, or a second one behind forced bytes."""
 
-    def __init__(self, wire: Wire, dialect: Dialect, cancel: EventCancel) -> None:
+    def __init__(self, wire: Wire, dialect: Dialect, cancel: EventCancel, timeout_ms: int) -> None:
         self._wire = wire
+        self._timeout_ms = timeout_ms
         self._dialect = dialect
         self._cancel = cancel
         self._lines: Lines | None = None
@@ -409,12 +410,17 @@ class _Conversation:
             # It came while the question was put, and had nobody to hang up on.
             lines.close()
         ended = False
+        last = time.monotonic()
         for line in lines:
             event = self._dialect.read(line)
+            if event is not None and (event.data or event.ended):
+                last = time.monotonic()
+                self.first_at = self.first_at or last
+            elif (time.monotonic() - last) * 1e3 > self._timeout_ms:
+                # Signs of life are no answer: one that gives nothing else is as silent as one that says nothing.
+                raise RemoteUnreachable(f"{self._wire.address.origin} said nothing for {self._timeout_ms} ms")
             if event is None:
                 continue
-            if event.data or event.ended:
-                self.first_at = self.first_at or time.monotonic()
             self.prompt = event.prompt if event.prompt is not None else self.prompt
             self.cached = event.cached if event.cached is not None else self.cached
             if event.ended:

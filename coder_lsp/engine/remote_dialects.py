@@ -1,12 +1,14 @@
 """How each kind of server is asked to go on with a text, and what its answer says. No HTTP: bodies out, lines in.
 
 Sources: llama.cpp ``tools/server/README.md`` (``/completion``, ``/infill``); OpenAI API reference, "Completions", with
-the extra parameters that vLLM and SGLang document; Ollama ``docs/api.md`` (``/api/generate``).
+the extra parameters of vLLM (``entrypoints/openai/completion/protocol.py``) and SGLang, and what TGI does differently
+(``router/src/server.rs``, ``validation.rs``); Ollama ``docs/api.md`` (``/api/generate``).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +23,12 @@ EXTRA, PREFIX, SUFFIX, MIDDLE = "<infill:file>", "<infill:prefix>", "<infill:suf
 MARKS = (EXTRA, PREFIX, SUFFIX, MIDDLE)
 """Marks of the pseudo-format for servers that write the prompt themselves (``prompt.templates``); never sent."""
 _SEED_MASK = 2**31 - 1
+_MOST_STOPS = 4
+"""Of OpenAI's interface; TGI refuses more. An answer is searched for all of them anyway."""
+_MANY_STOPS = frozenset({"vllm", "sglang", "llama.cpp", "llama-cpp-python"})
+_LEAST_LOGPROB = -1e6
+_GAVE_UP = frozenset({"abort", "error"})
+_KIND = re.compile(r"\w{1,40}")
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,13 @@ class LlamaCpp:
         content = _text(message, "content")
         logprob = 0.0
         for each in _list(message, "completion_probabilities"):
-            logprob = _number(each, "logprob")
+            logprob = _logprob(each.get("logprob"))
         if not message.get("stop"):
             return Event(content.encode("utf-8", "replace"), logprob)
         timings = message.get("timings")
         timings = timings if isinstance(timings, dict) else {}
-        cached, new = timings.get("cache_n"), timings.get("prompt_n")
-        known = isinstance(cached, int) and isinstance(new, int)
+        cached, new = _count(timings.get("cache_n")), _count(timings.get("prompt_n"))
+        known = cached is not None and new is not None
         return Event(
             content.encode("utf-8", "replace"),
             logprob,
@@ -153,12 +161,13 @@ class OpenAi:
             # None of them takes 0.
             "max_tokens": max(1, request.max_tokens),
             "temperature": request.temperature,
-            "top_p": request.top_p,
             "seed": request.seed & _SEED_MASK,
             "stream": True,
         }
+        if self._kind != "tgi" or request.top_p < 1:
+            body["top_p"] = request.top_p  # others have defaults of their own; TGI has none, and refuses 1
         if asked.stops:
-            body["stop"] = list(asked.stops)
+            body["stop"] = list(asked.stops if self._kind in _MANY_STOPS else asked.stops[:_MOST_STOPS])
         if self._logprobs:
             body["logprobs"] = 1
         return body | self._extras(asked)
@@ -168,22 +177,26 @@ class OpenAi:
         if message is None:
             return None
         usage = message.get("usage")
-        prompt = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        counts = (prompt if isinstance(prompt, int) else None, cached if isinstance(cached, int) else None)
+        usage = usage if isinstance(usage, dict) else {}
+        details = usage.get("prompt_tokens_details")
+        prompt = _count(usage.get("prompt_tokens"))
+        cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
         choices = _list(message, "choices")
         if not choices:
-            return Event(prompt=counts[0], cached=counts[1])
+            return Event(prompt=prompt, cached=cached)
         choice = choices[0]
-        reason = choice.get("finish_reason")
+        # TGI says "" as long as it goes on, and spells the token that ended the text.
+        reason = _text(choice, "finish_reason")
+        if reason in _GAVE_UP:
+            raise RemoteUnreachable(f"the server gave up ({reason})")
+        text = "" if reason == "eos_token" else _text(choice, "text")
         return Event(
-            _text(choice, "text").encode("utf-8", "replace"),
+            text.encode("utf-8", "replace"),
             _mean_logprob(choice.get("logprobs")),
-            ended=reason is not None,
-            by_itself=reason == "stop",
-            prompt=counts[0],
-            cached=counts[1],
+            ended=reason != "",
+            by_itself=reason not in {"", "length"},
+            prompt=prompt,
+            cached=cached,
         )
 
     def _extras(self, asked: Asked) -> dict[str, Any]:
@@ -239,14 +252,13 @@ class Ollama:
     def read(self, line: bytes) -> Event | None:
         message = _object(line)
         done = message.get("done") is True
-        logprobs = [_number(each, "logprob") for each in _list(message, "logprobs")]
-        prompt = message.get("prompt_eval_count")
+        logprobs = [_logprob(each.get("logprob")) for each in _list(message, "logprobs")]
         return Event(
             _text(message, "response").encode("utf-8", "replace"),
             sum(logprobs) / len(logprobs) if logprobs else 0.0,
             ended=done,
-            by_itself=message.get("done_reason") != "length",
-            prompt=prompt if isinstance(prompt, int) else None,
+            by_itself=done and message.get("done_reason") != "length",
+            prompt=_count(message.get("prompt_eval_count")),
         )
 
 
@@ -304,9 +316,10 @@ def _object(data: bytes) -> Mapping[str, Any]:
         raise _garbage()
     if message.get("error"):
         said = message["error"]
-        said = said.get("message", "") if isinstance(said, dict) else said
-        text = " ".join(said.split())[:200] if isinstance(said, str) else ""
-        raise RemoteUnreachable(f"the server failed{': ' if text else ''}{text}")
+        # Its kind alone: the server's own words may quote the prompt, and this is logged.
+        kinds = [said.get(key) for key in ("type", "code")] if isinstance(said, dict) else []
+        named = ", ".join(str(kind) for kind in kinds if _KIND.fullmatch(str(kind)) and kind is not None)
+        raise RemoteUnreachable(f"the server failed{f' ({named})' if named else ''}")
     return message
 
 
@@ -328,9 +341,13 @@ def _list(message: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _number(message: Mapping[str, Any], key: str) -> float:
-    number = message.get(key)
-    return float(number) if isinstance(number, int | float) else 0.0
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _logprob(value: Any) -> float:
+    """0 for what is none: a model can be no surer."""
+    return float(value) if isinstance(value, int | float) and _LEAST_LOGPROB <= value <= 0 else 0.0
 
 
 def _mean_logprob(logprobs: Any) -> float:
@@ -341,7 +358,7 @@ def _mean_logprob(logprobs: Any) -> float:
     if not isinstance(found, list):
         content = logprobs.get("content")
         found = [each.get("logprob") for each in content if isinstance(each, dict)] if isinstance(content, list) else []
-    known = [float(each) for each in found if isinstance(each, int | float)]
+    known = [_logprob(each) for each in found if each is not None]
     return sum(known) / len(known) if known else 0.0
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from coder_lsp.errors import RemoteBusy, RemoteError, RemoteRefused, RemoteUnreachable
+from coder_lsp.errors import RemoteBusy, RemoteError, RemoteRefused, RemoteResting, RemoteUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +36,14 @@ class Breaker:
         return self._until is not None
 
     def enter(self) -> None:
-        """:raises RemoteUnreachable: it is open, and the next try is not due."""
+        """:raises RemoteResting: it is open, and the next try is not due."""
         with self._lock:
             if self._until is None:
                 return
             left = self._until - self._clock()
             if left > 0 or self._trying:
                 said = self.last.message if self.last else "the server failed"
-                raise RemoteUnreachable(f"{said}; asked again in {max(left, 0):.0f} s")
+                raise RemoteResting(f"{said}; asked again in {max(left, 0):.0f} s")
             self._trying = True
 
     def succeeded(self) -> None:

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from coder_lsp import __version__
-from coder_lsp.errors import ConfigError, RemoteBusy, RemoteError, RemoteGarbage, RemoteRefused, RemoteUnreachable
+from coder_lsp.errors import (
+    ConfigError,
+    RemoteBusy,
+    RemoteError,
+    RemoteGarbage,
+    RemoteRefused,
+    RemoteRejected,
+    RemoteUnreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -36,9 +44,11 @@ MAX_ANSWER_BYTES = 16 << 20
 _FIRST_BACK_OFF_S = 0.05
 _LONGEST_WAIT_S = 1.0
 """A server that wants to be left alone for longer gets no second try: nobody waits for a suggestion that long."""
-_KEEP_ALIVE_S = 120.0
 _AGAIN = (429, 502, 503, 504)
+_REJECTED = (400, 413, 422)
 _ERROR_CHARACTERS = 200
+_QUOTED_CHARACTERS = 12
+"""So much of a prompt in a server's complaint is a quotation of it."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +88,14 @@ class Wire:
 
         :raises RemoteError: no answer, no JSON, or a status that is none of success.
         """
-        return self._call(self._json("GET", path, None, seconds))
+        return self._call(self._within(self._json("GET", path, None, seconds), seconds))
 
     def post(self, path: str, body: Any, *, seconds: float = 10.0) -> Any:
         """The JSON answer of a POST.
 
         :raises RemoteError: as :meth:`get`.
         """
-        return self._call(self._json("POST", path, body, seconds))
+        return self._call(self._within(self._json("POST", path, body, seconds), seconds))
 
     def stream(self, path: str, body: Any) -> Lines:
         """POST, and the lines of the answer as they come."""
@@ -125,7 +135,12 @@ class Wire:
         config = self._config
         # Made on the loop's thread: its locks belong to it.
         self._client = httpx2.AsyncClient(
-            headers={"User-Agent": f"coder-lsp/{__version__}", **_bearer(self.address.key)},
+            # Uncompressed: what compresses an answer holds its first pieces back.
+            headers={
+                "User-Agent": f"coder-lsp/{__version__}",
+                "Accept-Encoding": "identity",
+                **_bearer(self.address.key),
+            },
             timeout=httpx2.Timeout(
                 config.timeout_ms / 1000, connect=config.connect_ms / 1000, pool=config.timeout_ms / 1000
             ),
@@ -134,6 +149,8 @@ class Wire:
             ),
             verify=self._tls,
             follow_redirects=False,
+            # A proxy has no business with what stays on this machine, whatever the environment says.
+            trust_env=not config.is_here,
         )
         self._permits = asyncio.Semaphore(config.concurrent)
         self._started.set()
@@ -161,6 +178,13 @@ class Wire:
         except asyncio.CancelledError:
             raise _closed() from None
 
+    async def _within(self, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+        """All of it in that time: one that answers a byte a second is not waited for."""
+        try:
+            return await asyncio.wait_for(work, seconds)
+        except asyncio.TimeoutError:
+            raise RemoteUnreachable(f"{self.address.origin} did not answer within {seconds:g} s") from None
+
     async def _json(self, method: str, path: str, body: Any, seconds: float) -> Any:
         assert self._client is not None
         try:
@@ -173,7 +197,7 @@ class Wire:
                     if len(content) > MAX_ANSWER_BYTES:
                         raise RemoteGarbage(f"{self.address.origin}{path} answers without end")
                 if answer.status_code != httpx2.codes.OK:
-                    raise self._status_error(path, answer.status_code, bytes(content))
+                    raise self._status_error(path, answer.status_code, bytes(content), body)
         except httpx2.HTTPError as error:
             raise self._transport_error(error) from error
         try:
@@ -217,7 +241,7 @@ class Wire:
                         if len(content) > _ERROR_CHARACTERS * 8:
                             break
                     raise self._status_error(
-                        path, answer.status_code, bytes(content), answer.headers.get("retry-after")
+                        path, answer.status_code, bytes(content), body, answer.headers.get("retry-after")
                     )
                 pending = bytearray()
                 async for chunk in answer.aiter_bytes():
@@ -244,8 +268,12 @@ class Wire:
         wait = max(asked or 0.0, back_off)
         return wait if wait <= _LONGEST_WAIT_S else None
 
-    def _status_error(self, path: str, status: int, content: bytes, retry_after: str | None = None) -> RemoteError:
+    def _status_error(
+        self, path: str, status: int, content: bytes, sent: Any, retry_after: str | None = None
+    ) -> RemoteError:
         said = _message(content)
+        if _quotes(said, sent):
+            said = ""  # it will be logged, and no log has source text
         what = f"{self.address.origin}{path} answers {status}" + (f": {said}" if said else "")
         if status in {401, 403}:
             hint = "give the right key: coder-lsp remote key set, or CODER_LSP_REMOTE_KEY in the environment"
@@ -257,6 +285,8 @@ class Wire:
             with contextlib.suppress(TypeError, ValueError):
                 error.retry_after = float(retry_after)  # type: ignore[attr-defined, arg-type]
             return error
+        if status in _REJECTED:
+            return RemoteRejected(what, hint="if all are: check remote.protocol by coder-lsp remote check")
         return RemoteRefused(what, hint="check remote.url, remote.protocol and remote.model: coder-lsp remote check")
 
     def _transport_error(self, error: httpx2.HTTPError) -> RemoteError:
@@ -354,11 +384,6 @@ def _tls(config: RemoteConfig) -> ssl.SSLContext:
     return context
 
 
-def _is_here(address: Address) -> bool:
-    host = httpx2.URL(address.url).host
-    return host == "localhost" or host.startswith("127.") or host == "::1"
-
-
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -374,6 +399,20 @@ def _message(content: bytes) -> str:
             said = said[key]
     text = said if isinstance(said, str) else ""
     return " ".join(text.split())[:_ERROR_CHARACTERS]
+
+
+def _quotes(said: str, sent: Any) -> bool:
+    """Whether a part of what was sent is in what is said of it."""
+    if isinstance(sent, dict):
+        return any(_quotes(said, each) for each in sent.values())
+    if isinstance(sent, list):
+        return any(_quotes(said, each) for each in sent)
+    # Spaces were made single in what is said.
+    text = " ".join(sent.split()) if isinstance(sent, str) else ""
+    last = max(0, len(said) - _QUOTED_CHARACTERS)
+    return len(text) >= _QUOTED_CHARACTERS and any(
+        said[at : at + _QUOTED_CHARACTERS] in text for at in range(last + 1) if len(said) >= _QUOTED_CHARACTERS
+    )
 
 
 def _brief(error: Exception) -> str:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # Cut as the tokenizers of code models cut before they merge, words in parts of up to seven letters. Against
 # Qwen2.5-Coder's own tokens on six files of Python, C++, TypeScript, Lua and Markdown: 0.96 to 1.03 times as many.
-_PIECES = re.compile(r"[^\w\n]?[^\W\d_]{1,7}|_[^\W\d_]{1,7}|\d| ?[^\w\s]{1,3}\n*|_|\n+|[^\S\n]{1,16}|.", re.DOTALL)
+_WORD = r"(?:[A-Za-z]{1,7}|(?:(?![\u2e80-\U0010ffff])[^\W\d_]){1,3}|[^\W\d_])"
+"""Other alphabets cost more tokens a letter, and of the scripts of East Asia each letter is one."""
+_PIECES = re.compile(r"[^\w\n]?" + _WORD + "|_" + _WORD + r"|\d| ?[^\w\s]{1,3}\n*|_|\n+|[^\S\n]{1,16}|.", re.DOTALL)
 _FIRST_TEXT = 256
 _MARK = b"\x01"
 """Before the bytes of a piece, so that leading zeros count and no piece is below 256."""

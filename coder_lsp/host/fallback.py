@@ -3,8 +3,9 @@ side by side with it where it takes too long. Whoever has the first text answers
 
 A request is asked of the server on a thread of its own. If no text came after ``patience_ms``, the local model begins
 as well, and from the first piece of either on only that one is read and the other is cancelled. A server that breaks
-off in the middle of a suggestion has the local model go on behind what was shown already. Keeps
-``host.protocol.Worker``; both halves are ordinary workers, each with its own prompts.
+off in the middle of a suggestion has the local model go on behind what was shown already. One that is away is connected
+to again between requests, from the beginning, since what comes back may be another. Keeps ``host.protocol.Worker``;
+both halves are ordinary workers, each with its own prompts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.turns import EventCancel
-from coder_lsp.errors import CoderLspError, RemoteError
+from coder_lsp.errors import CoderLspError, RemoteError, RemoteResting
 from coder_lsp.types import FimResult, FinishReason
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FIRST_REST_S, _LONGEST_REST_S = 2.0, 60.0
-"""Between two attempts to connect to a server that was not there when the host started."""
+"""Between two attempts to connect to a server that is not there."""
 
 
 class FallbackWorker:
@@ -47,7 +48,7 @@ class FallbackWorker:
         patience_ms: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connects, and loads the local model behind that; waits for it only where the server is not there.
+        """Connects, and loads the local model beside that; waits for it only where the server is not there.
 
         :raises CoderLspError: neither can be had.
         """
@@ -55,6 +56,8 @@ class FallbackWorker:
         self._patience_s = patience_ms / 1000
         self._clock = clock
         self._remote: Worker | None = None
+        self._gone: Worker | None = None
+        """The server's worker before it was away; closed, but it still knows what it was."""
         self._local: Worker | None = None
         self._local_fault: CoderLspError | None = None
         self._remote_fault: CoderLspError | None = None
@@ -64,11 +67,11 @@ class FallbackWorker:
         self._local_ready = threading.Event()
         self._answered: Worker | None = None
         self._closed = False
-        self._try_to_connect()
         if load_local is None:
             self._local_ready.set()
         else:
             threading.Thread(target=self._load_local, args=(load_local,), name="local model", daemon=True).start()
+        self._try_to_connect()
         if self._remote is None:
             self._local_ready.wait()
             if self._local is None:
@@ -157,7 +160,7 @@ class FallbackWorker:
     @property
     def _present(self) -> Worker:
         """Who answered last, or would answer."""
-        found = self._answered or self._remote or self._local
+        found = self._answered or self._remote or self._local or self._gone
         assert found is not None
         return found
 
@@ -184,7 +187,15 @@ class FallbackWorker:
         if self._closed:
             remote.close()
             return
-        self._remote, self._remote_fault = remote, None
+        self._remote, self._remote_fault, self._rest = remote, None, _FIRST_REST_S
+
+    def _let_go(self, remote: Worker) -> None:
+        """Of a server that is away: it is connected to anew after a rest, behind some request that does not wait."""
+        self._next_try = self._clock() + self._rest
+        self._remote, self._gone = None, remote
+        if self._answered is remote:
+            self._answered = None
+        self._thread.do(remote.close)
 
     def _load_local(self, load: Callable[[], Worker]) -> None:
         try:
@@ -209,6 +220,8 @@ class FallbackWorker:
         token = local.new_cancel_token()
         race.on_win["remote"] = token.cancel
         race.on_win["local"] = asked.token.cancel
+        if race.winner == "remote":
+            token.cancel()  # while we came here
         asked.on_end(lambda: token.cancel() if asked.result is not None and race.end("remote") else None)
         with _passing_on(cancel, token):
             try:
@@ -239,7 +252,9 @@ class FallbackWorker:
         assert error is not None
         if not isinstance(error, CoderLspError):
             raise error
-        if isinstance(error, RemoteError):
+        if isinstance(error, RemoteResting):
+            self._let_go(remote)
+        if isinstance(error, RemoteError) and not (isinstance(error, RemoteResting) and self._remote_fault):
             self._remote_fault = error
         logger.warning("the server failed: %s: %s", type(error).__name__, error.message)
         said = race.said

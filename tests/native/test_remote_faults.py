@@ -12,7 +12,7 @@ from support.model_server import ModelServer, absent
 
 from coder_lsp.config import RemoteConfig
 from coder_lsp.engine.base import EngineOptions
-from coder_lsp.errors import RemoteBusy, RemoteError, RemoteRefused, RemoteUnreachable
+from coder_lsp.errors import RemoteBusy, RemoteError, RemoteRefused, RemoteRejected, RemoteUnreachable
 from coder_lsp.host.loading import connect, load_worker
 from coder_lsp.host.protocol import HostSettings
 from coder_lsp.types import FimRequest, FinishReason
@@ -96,19 +96,21 @@ ANSWERED_BY = {
     "503-once": "remote",
     "401": "here",
     "redirect": "here",
+    "400": "here",
     "garbage": "here",
     "html": "here",
     "bad-json": "here",
     "bad-utf8": "here",
     "endless": "here",
     "drip": "remote",
+    "pings": "here",
 }
 
 
 @pytest.mark.parametrize("fault", ANSWERED_BY)
 def test_a_suggestion_comes_whatever_the_network_does_and_once(open_worker, proxy, alone, fault):
     worker = open_worker()
-    proxy.fault, proxy.seconds = fault, 5.0
+    proxy.fault, proxy.seconds = fault, 5.0 if fault == "delay" else 0.0
     result, said = ask(worker)
     assert said == result.text
     if ANSWERED_BY[fault] == "remote":
@@ -164,6 +166,29 @@ def test_a_server_that_was_not_there_is_taken_up_when_it_comes(open_worker, prox
     assert worker.notice == ""
 
 
+def test_what_comes_back_may_be_another(models, open_worker, proxy):
+    worker = open_worker(retries=0)
+    assert ask(worker)[0].model == worker.model
+    before = worker.model
+    proxy.fault = "close"
+    while worker._remote is not None:
+        assert ask(worker)[0].engine == "llama"
+    other = ModelServer("llama.cpp", models.chain(b"another", b" one", loop=True), context=256)
+    try:
+        proxy.target, proxy.fault = other.url, "none"
+        tried = threading.Event()
+        worker._next_try = 0.0
+        assert ask(worker)[0].engine == "llama"  # nobody waits for the connection
+        worker._thread.do(tried.set)
+        tried.wait()
+        result, _ = ask(worker)
+        assert (result.engine, result.text[:11]) == ("remote", "another one")
+        assert result.model != before
+        assert worker.notice == ""
+    finally:
+        other.close()
+
+
 def test_cancelling_closes_the_connection(open_worker, proxy):
     worker = open_worker(timeout_ms=60_000, patience_ms=60_000)
     proxy.fault, proxy.cut_after = "stall", 2000
@@ -216,6 +241,7 @@ def test_a_reader_that_has_enough_hangs_up(open_worker, proxy):
         ("html", RemoteError),
         ("bad-json", RemoteError),
         ("endless", RemoteError),
+        ("pings", RemoteUnreachable),
     ],
 )
 def test_without_a_model_here_the_error_says_what_is_wrong(open_worker, proxy, fault, error):
@@ -246,6 +272,39 @@ def test_a_key_goes_to_its_origin_alone_and_is_never_said(settings, proxy, monke
         worker.close()
     finally:
         other.close()
+
+
+def test_what_a_server_quotes_of_a_prompt_is_not_logged(settings, proxy, caplog):
+    caplog.set_level("DEBUG")
+    worker = connect(settings)
+    try:
+        proxy.fault = "400"
+        secret = replace(REQUEST, prefix="password_of_the_house = 'correct horse battery staple'\n")
+        with pytest.raises(RemoteRejected) as raised:
+            worker.complete(secret, None, worker.new_cancel_token())
+        assert "answers 400" in raised.value.message
+        assert "horse" not in raised.value.message + caplog.text
+    finally:
+        worker.close()
+
+
+def test_no_proxy_sees_what_stays_on_this_machine(settings, proxy, monkeypatch):
+    other = FaultyProxy(proxy.url)
+    try:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, other.url)
+        worker = connect(settings)
+        assert worker.complete(REQUEST, None, worker.new_cancel_token()).text
+        worker.close()
+        assert other.seen == []
+    finally:
+        other.close()
+
+
+def test_one_that_says_what_it_is_a_byte_a_second_is_not_waited_for(settings, proxy):
+    proxy.fault, proxy.seconds = "drip", 1.0
+    with pytest.raises(RemoteUnreachable, match="did not answer within"):
+        connect(settings)
 
 
 def test_a_limit_of_requests_is_kept_by_completing_here(open_worker, proxy):

@@ -22,22 +22,24 @@ FAULTS = {
     "503-once": "unavailable, once; then passes on",
     "401": "refuses the key",
     "redirect": "leads to another address",
+    "400": "does not take the request, and quotes it",
     "garbage": "answers with bytes that are no HTTP",
     "html": "answers with a page, as a captive portal does",
     "bad-json": "the right kind of answer with broken JSON in it",
     "bad-utf8": "the same with bytes that are no text",
     "endless": "a line that never ends",
-    "drip": "passes the answer on a byte at a time",
+    "drip": "passes the answer on a byte at a time, `seconds` between them",
+    "pings": "begins an answer and sends nothing but comments from then on",
 }
 
 
 class FaultyProxy:
-    """Listens at ``url`` for a server at ``target``. ``seen`` collects the heads of requests; ``hung_up`` counts
-    connections that the client closed before the answer was whole.
+    """Listens at ``url`` for a server at ``target``, which may change. ``seen`` collects the heads of requests;
+    ``hung_up`` is set when the client closed a connection before the answer was whole.
     """
 
     def __init__(self, target):
-        self.host, _, self.port = target.removeprefix("http://").partition(":")
+        self.target = target
         self.fault = "none"
         self.seconds = 0.0
         self.cut_after = 300
@@ -119,6 +121,7 @@ class FaultyProxy:
             "500": (b"500 Internal Server Error", b'{"error": {"message": "out of memory"}}'),
             "503-once": (b"503 Service Unavailable", b'{"error": "loading"}'),
             "401": (b"401 Unauthorized", b'{"error": "wrong key"}'),
+            "400": (b"400 Bad Request", b'{"error": "cannot take ' + request[-400:].replace(b'"', b"'") + b'"}'),
             "redirect": (b"307 Temporary Redirect\r\nLocation: " + self.elsewhere.encode(), b""),
             "html": (b"200 OK\r\nContent-Type: text/html", b"<html><body>Please log in.</body></html>"),
             "bad-json": (b"200 OK\r\nContent-Type: text/event-stream", b'data: {"content": "x", "stop": fal\n\n'),
@@ -141,19 +144,32 @@ class FaultyProxy:
             while True:
                 writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
                 await writer.drain()
+        if fault == "pings":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                writer.write(b"8\r\n: ping\n\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
         return await self._pass_on(request, fault, reader, writer)
 
+    def _target(self):
+        host, _, port = self.target.removeprefix("http://").partition(":")
+        return host, int(port)
+
     async def _pass_on(self, request, fault, reader, writer):
-        theirs, ours = await asyncio.open_connection(self.host, int(self.port))
+        theirs, ours = await asyncio.open_connection(*self._target())
         try:
             # One answer a connection to the server, so that its end is the answer's.
             ours.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
             gone = asyncio.ensure_future(reader.read(1))
             passed = 0
             while True:
+                if fault == "drip":
+                    # So slow that an answer of some hundred bytes outlasts whoever does not want it.
+                    await asyncio.sleep(self.seconds)
                 chunk = asyncio.ensure_future(theirs.read(1 if fault == "drip" else 65536))
                 await asyncio.wait({chunk, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not chunk.done():
+                if gone.done():
                     chunk.cancel()
                     self.hung_up.set()
                     return False
