@@ -544,7 +544,7 @@ def test_steps_of_fixed_sizes_say_the_same(models, load, monkeypatch):
 def test_the_last_cells_of_a_context_have_room_for_a_whole_step(models, load, monkeypatch):
     """A step is rounded up; behind the context there are cells for what is too much."""
     engine = load(models.chain(b"a", b"b", b"c", loop=True), context_tokens=64)
-    tokens = engine.tokenize("#" * 40)[:40] + [engine.special("<|fim_middle|>")]
+    tokens = [*engine.tokenize("#" * 40)[:40], engine.special("<|fim_middle|>")]
     runner = engine.runner
     monkeypatch.setattr(runner, "captures", True)
     monkeypatch.setattr(runner, "_captured", runner._plain)
@@ -554,6 +554,7 @@ def test_the_last_cells_of_a_context_have_room_for_a_whole_step(models, load, mo
     assert done.text == ("abc" * 10)[:23]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of its own functions
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the processor needs g++")
 def test_a_compiled_step_computes_the_same_and_blocks_share_their_code(tmp_path, load):
     """As CUDA devices get it, but for the processor: one compilation for all blocks and sequences."""
