@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from coder_lsp.bench.flame import FlamePlace
 
 
-LATE = {"size": ("bench_size", "Estimate how many people one GPU of a team's server can complete for.")}
+LATE = {
+    "size": ("bench_size", "Estimate how many people one GPU of a team's server can complete for."),
+    "torch": ("bench_torch", "Measure the torch engine against what its device allows, and against transformers."),
+    "agreement": ("bench_torch", "Count how often torch and llama.cpp say the same, on code under FOLDER."),
+}
 
 
 @click.group(cls=LateGroup, late=LATE)

@@ -49,6 +49,54 @@ class Reading:
         return self.stream.paid
 
 
+class Reader:
+    """Takes the steps of one text as they come, until it is complete. ``room``: tokens that fit behind the prompt."""
+
+    def __init__(self, request: GenerateRequest, *, room: int, on_text: TextSink | None) -> None:
+        self.reading = Reading(TextStream(request))
+        self.ended = False
+        self._request, self._on_text = request, on_text
+        self._limit = min(request.max_tokens, room)
+        self._line = LineConfidence(request.least_logprob)
+        self._started = time.monotonic()
+        if self._limit <= 0:
+            self._end(FinishReason.LENGTH)
+
+    def take(self, step: Step | None) -> None:
+        """One more token; None: there is none, which ends the text the way an end token does."""
+        request, reading = self._request, self.reading
+        text = reading.stream
+        if step is None or (step.ends and text.paid):
+            self._end(FinishReason.UNSURE if self._line.unsure(text, ends=True) else FinishReason.STOP_TOKEN)
+            return
+        reading.token_ids.append(step.token)
+        reading.logprobs.append(step.logprob)
+        counts = text.paid
+        if text.append(step.data):
+            self._end(FinishReason.STOP_STRING)
+            return
+        if counts and self._line.unsure(text, step.logprob, ends=b"\n" in step.data):
+            self._end(FinishReason.UNSURE)
+            return
+        if request.deadline_ms > 0:
+            late = (time.monotonic() - self._started) * 1e3 / request.deadline_ms
+            if late >= 1 and (text.cut_to_whole_lines() or late >= 2):
+                self._end(FinishReason.DEADLINE)
+                return
+        delta = text.take()
+        if self._on_text is not None and delta and not self._on_text(delta):
+            text.drop_untaken()
+            reading.finish, self.ended = FinishReason.ENOUGH, True
+        elif len(reading.token_ids) >= self._limit:
+            self._end(FinishReason.LENGTH)
+
+    def _end(self, finish: FinishReason) -> None:
+        self.reading.finish, self.ended = finish, True
+        rest = self.reading.stream.take(final=True)
+        if self._on_text is not None and rest:
+            self._on_text(rest)
+
+
 def read_steps(
     request: GenerateRequest, steps: Iterator[Step], *, room: int, on_text: TextSink | None, cancel: CancelToken
 ) -> Reading:
@@ -57,51 +105,16 @@ def read_steps(
     No step is asked for that is not needed, so a lazy iterator evaluates nothing in vain. One that ends by itself ended
     the text the way an end token does. What it raises passes through.
     """
-    reading = Reading(TextStream(request))
-    if not cancel.cancelled:
-        limit = min(request.max_tokens, room)
-        reading.finish = _read(request, steps, reading, limit=limit, on_text=on_text, cancel=cancel)
-    return reading
+    if cancel.cancelled:
+        return Reading(TextStream(request))
+    reader = Reader(request, room=room, on_text=on_text)
+    _read(reader, steps, cancel)
+    return reader.reading
 
 
-def _read(
-    request: GenerateRequest,
-    steps: Iterator[Step],
-    reading: Reading,
-    *,
-    limit: int,
-    on_text: TextSink | None,
-    cancel: CancelToken,
-) -> FinishReason:
-    started = time.monotonic()
-    finish = FinishReason.LENGTH
-    text, line = reading.stream, LineConfidence(request.least_logprob)
-    while len(reading.token_ids) < limit:
+def _read(reader: Reader, steps: Iterator[Step], cancel: CancelToken) -> None:
+    while not reader.ended:
         step = next(steps, None)
         if cancel.cancelled:
-            return FinishReason.CANCELLED
-        if step is None or (step.ends and text.paid):
-            finish = FinishReason.UNSURE if line.unsure(text, ends=True) else FinishReason.STOP_TOKEN
-            break
-        reading.token_ids.append(step.token)
-        reading.logprobs.append(step.logprob)
-        counts = text.paid
-        if text.append(step.data):
-            finish = FinishReason.STOP_STRING
-            break
-        if counts and line.unsure(text, step.logprob, ends=b"\n" in step.data):
-            finish = FinishReason.UNSURE
-            break
-        if request.deadline_ms > 0:
-            late = (time.monotonic() - started) * 1e3 / request.deadline_ms
-            if late >= 1 and (text.cut_to_whole_lines() or late >= 2):
-                finish = FinishReason.DEADLINE
-                break
-        delta = text.take()
-        if on_text is not None and delta and not on_text(delta):
-            text.drop_untaken()
-            return FinishReason.ENOUGH
-    rest = text.take(final=True)
-    if on_text is not None and rest:
-        on_text(rest)
-    return finish
+            return
+        reader.take(step)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from coder_lsp.engine import hardware
 from coder_lsp.errors import EngineError, OutOfMemory
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def choose(options: EngineOptions) -> Place:
     except RuntimeError as error:
         raise EngineError(f"torch knows no device {wanted!r}", hint="set engine.device to cuda:0 or cpu") from error
     if device.type == "cpu":
+        from coder_lsp.engine import hardware
+
         memory = hardware.memory()
         dtype = _PRECISIONS[options.precision if options.precision != "auto" else "f32"]
         return Place(device, dtype, memory.available_bytes, "cpu, as configured")

@@ -10,46 +10,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo
-from coder_lsp.engine.decoding import Reading, Step, read_steps
+from coder_lsp.engine.decoding import Reader, Reading, Step, read_steps
 from coder_lsp.engine.sequences import Sequences, check_tokens, common
 from coder_lsp.engine.text_stream import TextStream
 from coder_lsp.engine.torch_cuda import device as devices
-from coder_lsp.engine.torch_cuda import sequence_state
+from coder_lsp.engine.torch_cuda import loading, sequence_state
 from coder_lsp.engine.torch_cuda.adapters import Adapters
-from coder_lsp.engine.torch_cuda.choosing import Choice, Chooser, TokenBytes, runners_up
-from coder_lsp.engine.torch_cuda.decoder import SPARE_CELLS, Cache, Decoder
-from coder_lsp.engine.torch_cuda.drafting import Drafter
-from coder_lsp.engine.torch_cuda.runner import Runner
+from coder_lsp.engine.torch_cuda.choosing import TokenBytes
+from coder_lsp.engine.torch_cuda.writing import CLOSE, Work, Writer
 from coder_lsp.engine.turns import EventCancel, Turns, own_cancel
-from coder_lsp.errors import EngineError, OutOfMemory
+from coder_lsp.errors import EngineError
 from coder_lsp.types import FinishReason, TokenCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from coder_lsp.engine.base import CancelToken, LoadProgress, RunnerUp, Vocabulary
+    from coder_lsp.engine.base import CancelToken, LoadProgress, Vocabulary
     from coder_lsp.engine.torch_cuda.decoder import Source
     from coder_lsp.engine.torch_cuda.device import Place
+    from coder_lsp.engine.torch_cuda.runner import Rows, Runner
     from coder_lsp.types import Adapter, TextSink
 
     Tensor = Any
 
 log = logging.getLogger(__name__)
-
-CPU_SLICE = 32
-"""Prompt tokens between two looks at cancellation on a processor: some 0.2 s of a 0.5B model on two cores."""
-CUDA_SLICES = ((3e9, 512), (10e9, 256), (float("inf"), 128))
-"""(weights up to, tokens): some 5 ms each on a device with 400 TFLOP/s of real arithmetic."""
-CLOSE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.25}
-"""A score this little above the next one may fall otherwise where several tokens are computed together, since sums are
-taken in another order. Such a choice is not left to a batch of guesses: its token is evaluated alone."""
 
 
 class TorchEngine:
@@ -81,7 +70,7 @@ class TorchEngine:
         """
         # First of all: whoever goes on with another engine has lost no time.
         place = devices.choose(options)
-        source, vocabulary = _of_folder(path) if path.is_dir() else _of_file(path)
+        source, vocabulary = loading.open_source(path), loading.open_vocabulary(path)
         return cls.of(source, vocabulary, options, place, path=str(path), progress=progress)
 
     @classmethod
@@ -90,14 +79,11 @@ class TorchEngine:
 
         :raises ModelError, EngineError: as :meth:`load`.
         """
-        from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
-        from coder_lsp.engine.torch_cuda.hub_source import HubSource
-
         place = devices.choose(options)
-        source = HubSource(path) if path.is_dir() else GgufSource(path)
-        resolved = resolve(options, source, place)
+        source = loading.open_source(path)
+        resolved = loading.resolve(options, source, place)
         devices.Need.of(source.shape, resolved, place.dtype).check(source.description, place)
-        return _reason(place, resolved)
+        return loading.reason(place, resolved)
 
     @classmethod
     def of(
@@ -112,30 +98,10 @@ class TorchEngine:
     ) -> TorchEngine:
         """An engine on weights from anywhere."""
         shape = source.shape
-        resolved = resolve(options, source, place)
+        resolved = loading.resolve(options, source, place)
         need = devices.Need.of(shape, resolved, place.dtype)
         need.check(source.description, place)
-        told = progress or (lambda _: None)
-        # Steps are compiled in the last part.
-        weights_part = 0.7 if place.device.type == "cuda" else 1.0
-        try:
-            with torch.no_grad():
-                decoder = Decoder(
-                    source,
-                    positions=resolved.context_tokens + SPARE_CELLS,
-                    quantise=resolved.quantise,
-                    dtype=place.dtype,
-                    device=place.device,
-                    progress=lambda share: told(weights_part * share),
-                )
-                cache = Cache(shape, resolved.sequences, resolved.context_tokens, place.dtype, place.device)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(
-                f"{source.description} does not fit on {place.device}: {str(error).splitlines()[0]}",
-                hint="lower engine.context_tokens or engine.sequences, or set engine.quantise = int8",
-            ) from error
-        runner = Runner(decoder, cache)
-        runner.prepare(lambda share: told(weights_part + (1 - weights_part) * share))
+        runner = loading.make_runner(source, resolved, place, progress or (lambda _: None))
         info = ModelInfo(
             path=path,
             description=source.description,
@@ -145,7 +111,7 @@ class TorchEngine:
             vocab_size=shape.vocab_size,
             train_context=shape.train_context,
         )
-        reason = _reason(place, resolved)
+        reason = loading.reason(place, resolved)
         log.info("engine=torch: %s; %s; needs about %d MiB", info.description, reason, need.total // 2**20)
         return cls(runner, vocabulary, resolved, info, reason)
 
@@ -180,6 +146,41 @@ class TorchEngine:
         own = own_cancel(cancel)
         with self._turn(own):
             return self._generate(request, on_text, own)
+
+    def generate_many(
+        self,
+        requests: Sequence[GenerateRequest],
+        on_texts: Sequence[TextSink | None] | None = None,
+        cancels: Sequence[CancelToken | None] | None = None,
+    ) -> list[Generation]:
+        """Several texts at once, for several windows: their prompts one after the other, then a step of all of them at
+        a time, which reads the weights once. Each gets a sequence of its own and says what it would say alone; nothing
+        is guessed. What a reader raises ends all of them.
+
+        :raises EngineError: more requests than sequences.
+        """
+        if len(requests) > self.options.sequences:
+            raise EngineError(
+                f"{len(requests)} texts at once, and only {self.options.sequences} sequences",
+                hint="raise engine.sequences",
+            )
+        own = [own_cancel(cancel) for cancel in cancels or [None] * len(requests)]
+        whole = EventCancel()
+        with self._turn(whole):
+            for request in requests:
+                self._check(request)
+            texts: list[_Text] = []
+            for request, on_text, cancel in zip(requests, on_texts or [None] * len(requests), own, strict=True):
+                texts.append(self._begin(request, on_text, cancel, {text.sequence for text in texts}))
+            try:
+                self._write_all(texts, whole)
+            finally:
+                for text in texts:
+                    self._drop_behind(text.sequence, text.request, text.writer.work)
+            return [
+                self._generation(text.request, text.evaluated, text.reader.reading, text.writer.work, text.times)
+                for text in texts
+            ]
 
     def prefill(self, tokens: Sequence[int], sequence: int | None = None, cancel: CancelToken | None = None) -> int:
         own = own_cancel(cancel)
@@ -264,35 +265,110 @@ class TorchEngine:
 
     def _generate(self, request: GenerateRequest, on_text: TextSink | None, cancel: EventCancel) -> Generation:
         started = time.monotonic()
-        tokens = list(request.tokens)
-        if not tokens:
-            raise EngineError("a prompt needs at least one token")
-        self._sequences.check_room(len(tokens), more=1)
-        check_tokens(tokens, self.info.vocab_size)
-        for hint in request.hints:
-            check_tokens(hint, self.info.vocab_size)
-        chosen = self._sequences.choose(tokens, request.sequence)
-        evaluated = self._evaluate(chosen, tokens, cancel, leave=1)
+        self._check(request)
+        chosen = self._sequences.choose(request.tokens, request.sequence)
+        evaluated = self._evaluate(chosen, request.tokens, cancel, leave=1)
         evaluated_at = time.monotonic()
         reading, work = Reading(TextStream(request)), Work()
         if evaluated.scores is not None:
-            steps = self._steps(request, chosen, evaluated.scores, cancel, work)
-            room = self.options.context_tokens - len(tokens)
+            writer = self._writer(request, chosen)
+            work = writer.work
+            steps = self._steps(writer, chosen, evaluated.scores, cancel)
+            room = self.options.context_tokens - len(request.tokens)
             try:
                 reading = read_steps(request, steps, room=room, on_text=on_text, cancel=cancel)
             finally:
-                # Guesses that were right may have been evaluated behind the end.
-                del self._sequences.at(chosen)[len(tokens) + work.taken :]
-        now = time.monotonic()
+                self._drop_behind(chosen, request, work)
+        return self._generation(request, evaluated, reading, work, (started, evaluated_at, time.monotonic()))
+
+    def _begin(self, request: GenerateRequest, on_text: TextSink | None, cancel: EventCancel, taken: set[int]) -> _Text:
+        """One of several texts, its prompt evaluated. ``taken``: sequences of the others."""
+        started = time.monotonic()
+        chosen = self._sequences.choose(request.tokens, request.sequence)
+        if chosen in taken:
+            free = (each for each in range(self.options.sequences) if each not in taken)
+            chosen = self._sequences.choose(request.tokens, next(free))
+        evaluated = self._evaluate(chosen, request.tokens, cancel, leave=1)
+        writer = self._writer(request, chosen, drafts=False)
+        reader = Reader(request, room=self.options.context_tokens - len(request.tokens), on_text=on_text)
+        text = _Text(request, chosen, evaluated, writer, reader, cancel, started, time.monotonic())
+        if evaluated.scores is not None and not reader.ended:
+            # The scores may be in memory that the next prompt writes to.
+            writer.begin(evaluated.scores.clone())
+        return text
+
+    def _write_all(self, texts: list[_Text], whole: EventCancel) -> None:
+        going = [text for text in texts if text.evaluated.scores is not None]
+        while True:
+            for text in going:
+                text.take()
+            going = [text for text in going if not text.reader.ended and not text.cancel.cancelled]
+            if not going or whole.cancelled:
+                return
+            wanted: list[int | None] = [None] * self.options.sequences
+            for text in going:
+                wanted[text.sequence] = text.writer.wanted()[0]
+            starts = [len(self._sequences.at(sequence)) for sequence in range(self.options.sequences)]
+            rows = self.runner.step_all(wanted, starts)
+            for text in going:
+                row, token = rows[text.sequence], wanted[text.sequence]
+                assert row is not None
+                assert token is not None
+                text.writer.evaluated([token], row, self._never)
+
+    @staticmethod
+    def _never(_token: int) -> Rows:
+        raise AssertionError("a single token is no batch of guesses")
+
+    def _check(self, request: GenerateRequest) -> None:
+        if not request.tokens:
+            raise EngineError("a prompt needs at least one token")
+        self._sequences.check_room(len(request.tokens), more=1)
+        for tokens in (request.tokens, *request.hints):
+            check_tokens(tokens, self.info.vocab_size)
+
+    def _writer(self, request: GenerateRequest, sequence: int, *, drafts: bool = True) -> Writer:
+        return Writer(
+            request,
+            self._tokens,
+            request.stop_tokens | self.end_tokens,
+            self._sequences.at(sequence),
+            context_tokens=self.options.context_tokens,
+            close=CLOSE[self.runner.decoder.dtype],
+            drafts=drafts,
+        )
+
+    def _steps(self, writer: Writer, sequence: int, scores: Tensor, cancel: EventCancel) -> Iterator[Step]:
+        """The tokens of a text, each evaluated when the next one is asked for."""
+        history = self._sequences.at(sequence)
+        writer.begin(scores)
+        while True:
+            yield from writer.steps()
+            if cancel.cancelled:
+                return
+            tokens = writer.wanted()
+            rows = self.runner.step(sequence, tokens, len(history))
+            writer.evaluated(tokens, rows, lambda token: self.runner.step(sequence, [token], len(history)))
+
+    def _drop_behind(self, sequence: int, request: GenerateRequest, work: Work) -> None:
+        """Guesses that were right may have been evaluated behind the end."""
+        del self._sequences.at(sequence)[len(request.tokens) + work.taken :]
+
+    @staticmethod
+    def _generation(
+        request: GenerateRequest, evaluated: _Evaluated, reading: Reading, work: Work, times: tuple[float, float, float]
+    ) -> Generation:
+        """``times``: when it began, when the prompt was evaluated, and now."""
         # A chosen end token is a place where the text could go on.
         end = len(reading.token_ids) + (reading.finish is FinishReason.STOP_TOKEN)
+        started, evaluated_at, now = times
         return Generation(
             text=reading.text,
             finish_reason=reading.finish,
             token_ids=tuple(reading.token_ids),
             logprobs=tuple(reading.logprobs),
             tokens=TokenCounts(
-                prompt=len(tokens),
+                prompt=len(request.tokens),
                 reused=evaluated.reused,
                 evaluated=evaluated.evaluated,
                 generated=len(reading.token_ids),
@@ -306,7 +382,7 @@ class TorchEngine:
                 "decode": (now - evaluated_at) * 1e3,
                 "total": (now - started) * 1e3,
             },
-            sequence=chosen,
+            sequence=evaluated.sequence,
             runners_up=tuple(other for other in work.runners_up if other.position < end),
         )
 
@@ -320,143 +396,49 @@ class TorchEngine:
         scores = None
         while len(history) < len(tokens) and not cancel.cancelled:
             start = len(history)
-            part = tokens[start : start + self.options.slice_tokens]
+            part = list(tokens[start : start + self.options.slice_tokens])
             last = bool(leave) and start + len(part) == len(tokens)
             if last and len(part) == 1:
                 scores = self.runner.step(sequence, part, start).scores[:1]
             else:
                 scores = self.runner.slice(sequence, part, start, last=last)
             history += part
-        return _Evaluated(reused, len(history) - reused, None if scores is None else scores[0])
-
-    def _steps(
-        self, request: GenerateRequest, sequence: int, scores: Tensor, cancel: EventCancel, work: Work
-    ) -> Iterator[Step]:
-        """The tokens of a text, each evaluated when the next one is asked for."""
-        history = self._sequences.at(sequence)
-        ends = request.stop_tokens | self.end_tokens
-        chooser = Chooser(request, self._tokens)
-        drafter = None
-        if request.draft and chooser.greedy:
-            drafter = Drafter(
-                request.tokens, request.hints, lambda token: token in ends or not self._tokens.table[token]
-            )
-        owed = request.forced
-        decided = [(chooser.choose(scores, owed), scores)]
-        while True:
-            for choice, row in decided:
-                if not owed and work.noted < request.branching:
-                    self._note_runners_up(work, choice, row, ends)
-                data = self._tokens.table[choice.token]
-                work.taken += 1
-                yield Step(choice.token, data, choice.logprob, choice.token in ends)
-                owed = owed[len(data) :]
-                if drafter is not None:
-                    drafter.append(choice.token)
-            if cancel.cancelled:
-                return
-            token = decided[-1][0].token
-            guessed: list[int] = []
-            if drafter is not None and not owed:
-                room = self.options.context_tokens - len(history) - 1
-                guessed = drafter.guess(min(request.max_tokens - work.taken, room) - 1)
-            decided = self._decide(sequence, [token, *guessed], chooser, owed, work)
-            if drafter is not None and guessed:
-                drafter.learn(len(guessed), len(decided) - 1)
-
-    def _decide(
-        self, sequence: int, tokens: list[int], chooser: Chooser, owed: bytes, work: Work
-    ) -> list[tuple[Choice, Tensor]]:
-        """Evaluate a token with guesses of what follows it; what really follows, as far as the guesses were right."""
-        history = self._sequences.at(sequence)
-        rows = self.runner.step(sequence, tokens, len(history))
-        work.passes += 1
-        work.drafted += len(tokens) - 1
-        if owed or not chooser.greedy:
-            history.append(tokens[0])
-            return [(chooser.choose(rows.scores[0], owed), rows.scores[0])]
-        decided: list[tuple[Choice, Tensor]] = []
-        for at, token in enumerate(tokens):
-            if decided and decided[-1][0].token != token:
-                break
-            history.append(token)
-            if len(tokens) > 1 and rows.margins[at] < CLOSE[self.runner.decoder.dtype]:
-                # The scores of the others are in memory that the next step writes to.
-                decided = [(choice, row.clone()) for choice, row in decided]
-                alone = self.runner.step(sequence, [token], len(history) - 1)
-                work.passes += 1
-                decided.append((Choice(alone.chosen[0], alone.logprobs[0]), alone.scores[0]))
-                break
-            decided.append((Choice(rows.chosen[at], rows.logprobs[at]), rows.scores[at]))
-        work.accepted += len(decided) - 1
-        return decided
-
-    def _note_runners_up(self, work: Work, choice: Choice, row: Tensor, ends: frozenset[int]) -> None:
-        work.noted += 1
-
-        def wanted(token: int) -> bool:
-            return token != choice.token and token not in ends and bool(self._tokens.table[token])
-
-        work.runners_up += runners_up(row, work.taken, wanted)
-
-
-def _of_folder(folder: Path) -> tuple[Source, Vocabulary]:
-    from coder_lsp.engine.hub_vocabulary import HubVocabulary
-    from coder_lsp.engine.torch_cuda.hub_source import HubSource
-
-    return HubSource(folder), HubVocabulary.load(folder)
-
-
-def _of_file(path: Path) -> tuple[Source, Vocabulary]:
-    from coder_lsp.engine.llama import LlamaVocabulary
-    from coder_lsp.engine.torch_cuda.gguf_source import GgufSource
-
-    return GgufSource(path), LlamaVocabulary.load(path)
-
-
-def _reason(place: Place, options: EngineOptions) -> str:
-    quantised = f", weights as {options.quantise}" if options.quantise != "none" else ""
-    return f"{place.reason}, {options.precision}{quantised}"
-
-
-def resolve(options: EngineOptions, source: Source, place: Place) -> EngineOptions:
-    """Options without zeros."""
-    shape = source.shape
-    threads = options.threads or torch.get_num_threads()
-    slice_tokens = options.slice_tokens
-    if slice_tokens == 0 and place.device.type == "cpu":
-        slice_tokens = CPU_SLICE
-    elif slice_tokens == 0:
-        slice_tokens = next(tokens for weights, tokens in CUDA_SLICES if shape.product_weights <= weights)
-    return replace(
-        options,
-        kind="torch",
-        device=str(place.device),
-        precision=place.precision,
-        context_tokens=min(options.context_tokens or shape.train_context, shape.train_context),
-        sequences=options.sequences or 3,
-        threads=threads,
-        threads_batch=options.threads_batch or threads,
-        slice_tokens=slice_tokens,
-    )
-
-
-@dataclass
-class Work:
-    """What a generation took, and what it noted on its way. ``taken``: tokens that were given out as steps."""
-
-    passes: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    taken: int = 0
-    noted: int = 0
-    runners_up: list[RunnerUp] = field(default_factory=list)
+        return _Evaluated(sequence, reused, len(history) - reused, None if scores is None else scores[0])
 
 
 @dataclass(frozen=True)
 class _Evaluated:
     """``scores`` (vocabulary) of what follows the prompt; None if it was not evaluated to its end."""
 
+    sequence: int
     reused: int
     evaluated: int
     scores: Tensor | None
+
+
+@dataclass
+class _Text:
+    """One of several texts that are written at once."""
+
+    request: GenerateRequest
+    sequence: int
+    evaluated: _Evaluated
+    writer: Writer
+    reader: Reader
+    cancel: EventCancel
+    started: float
+    evaluated_at: float
+    ended_at: float = 0.0
+
+    @property
+    def times(self) -> tuple[float, float, float]:
+        return self.started, self.evaluated_at, self.ended_at or time.monotonic()
+
+    def take(self) -> None:
+        """Read what is decided, unless it is cancelled."""
+        for step in self.writer.steps():
+            if self.cancel.cancelled or self.reader.ended:
+                break
+            self.reader.take(step)
+        if self.reader.ended:
+            self.ended_at = time.monotonic()

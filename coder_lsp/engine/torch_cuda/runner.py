@@ -160,7 +160,8 @@ class Runner:
 
     def _plain(self, given: Tensor, sequence: int | None, cells: int) -> tuple[Tensor, Tensor]:
         ids, positions = given.to(self.decoder.device)
-        mask = None if ids.numel() == 1 else _mask(positions, cells)
+        # One token looks at all cells there are, unless there are more of them than tokens.
+        mask = None if ids.numel() == 1 and not self.captures else _mask(positions, cells)
         x, added = self._blocks(ids, positions, sequence=sequence, cells=cells, sight=Sight(attend, mask))
         return _decided(self.decoder.scores(x, added))
 
