@@ -123,6 +123,7 @@ class AskRequest:
     ``before`` and ``after`` are the file's text around the place; of both as much is shown as fits, what is nearest
     first, like the ``snippets`` of other files. ``instruction`` is shown whole. ``begun`` is how the answer begins: the
     model goes on behind it, and it is no part of the result. ``max_tokens`` and ``deadline_ms`` are of the answer.
+    ``self_contained``: the instruction has the code that it is about, and a small model is shown nothing else.
     """
 
     document: str
@@ -130,6 +131,7 @@ class AskRequest:
     before: str = ""
     after: str = ""
     begun: str = ""
+    self_contained: bool = False
     language: str = ""
     path: str = ""
     repository: str = ""

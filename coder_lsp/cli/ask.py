@@ -31,8 +31,8 @@ TASKS = ("generate", "rewrite", "explain", "tests")
 @click.option(
     "--task",
     type=click.Choice(TASKS),
-    help="What is wanted [default: rewrite the lines given if there is an instruction, else explain them; generate at "
-    "one line].",
+    help="What is wanted [default: generate at one line; of several, rewrite them if there is an instruction, else "
+    "explain them; a question is answered].",
 )
 @click.option("--outline", is_flag=True, help="Have the model write an outline first: for hard tasks.")
 @click.option("--apply", is_flag=True, help="Write the change into FILE; without it the difference is printed alone.")
@@ -213,6 +213,8 @@ def _parts(place: str) -> tuple[str, int | None, int | None]:
 def _task(instruction: str, *, several: bool) -> Any:
     from coder_lsp.types import Task
 
+    if instruction.rstrip().endswith("?"):
+        return Task.EXPLAIN
     if not several:
         return Task.GENERATE
     return Task.REWRITE if instruction.strip() else Task.EXPLAIN

@@ -10,6 +10,8 @@ from coder_lsp.completion.lines import indent_unit, leading
 
 FENCE = "```"
 _OVERLAP_LINES = 40
+_SHORTEST_LOOP, _LONGEST_LOOP, _TIMES, _LETTERS_OF_A_LOOP = 12, 240, 5, 5
+"""Characters of what is repeated, how often, and how many different ones: a ruler of dashes is no loop."""
 _DECLARATION = re.compile(
     r"\s*(?:@\w|(?:(?:export|default|public|private|protected|static|async|abstract|final|pub(?:\(\w+\))?|override)\s+)*"
     r"(?:def|class|function|func|fn|fun|interface|struct|enum|trait|impl|record|module|type)\b)"
@@ -49,6 +51,17 @@ def fit(code: str, *, before: str, after: str, indent: str | None) -> str:
     indent = indent or ""
     tabs = indent_unit(before.split("\n")) == "\t" or "\t" in indent
     return "\n".join(indent + _indented(line[common:], tabs=tabs) if line else "" for line in lines)
+
+
+def repeats_itself(answer: str) -> bool:
+    """Whether an answer ends with the same text several times over: a small model that has lost the thread."""
+    for period in range(_SHORTEST_LOOP, _LONGEST_LOOP):
+        unit = answer[-period:]
+        if len(answer) < _TIMES * period:
+            return False
+        if answer.endswith(unit * _TIMES) and len(set(unit)) > _LETTERS_OF_A_LOOP:
+            return True
+    return False
 
 
 def indent_at(text: str, offset: int) -> str:

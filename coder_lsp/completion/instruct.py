@@ -6,14 +6,26 @@ and when, is for the caller to say. ``completion.service`` has the gate and the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from coder_lsp.completion.answer import FENCE, code_of, declares, fit, indent_at, indent_of_declaration
+from coder_lsp.completion.answer import (
+    FENCE,
+    code_of,
+    declares,
+    fit,
+    indent_at,
+    indent_of_declaration,
+    repeats_itself,
+)
 from coder_lsp.languages import by_id
 from coder_lsp.types import AskRequest, CompletionRequest, FinishReason, InstructOutcome, Task, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from coder_lsp.types import Adapter, FimBackend, FimResult, InstructRequest, PreviewSink, Snippet
 
 OUTLINE = "You need first to write a step-by-step outline and then write the code."
@@ -23,6 +35,10 @@ _OUTLINE_TOKENS = 256
 _BEGUN_LINES = 4
 _SAME_LINES = 3
 """Comments above the cursor that are taken for the instruction, at most."""
+_DECLARATIONS = re.compile(
+    r"\b(?:function|class|method|procedure|struct|interface|enum|trait|def|test)\b", re.IGNORECASE
+)
+"""Words of an instruction that ask for something that stands by itself."""
 _FRAMEWORKS = {
     "python": "pytest",
     "javascript": "the test framework that the project uses, else node:test",
@@ -55,10 +71,21 @@ async def follow(
         said.append(delta)
         if on_preview is not None:
             on_preview(outcome(request, "".join(said), done=False))
+        whole = "".join(said)
+        if repeats_itself(whole):
+            return False
         # Behind the code come explanations that nobody asked for.
-        return request.task is Task.EXPLAIN or not _closed("".join(said), begun=bool(asked.begun))
+        return request.task is Task.EXPLAIN or not _closed(whole, begun=bool(asked.begun))
 
     result = await backend.ask(asked, on_text)
+    if (
+        asked.snippets
+        and result.finish_reason is FinishReason.STOP_TOKEN
+        and not code_of(result.text, begun=bool(asked.begun), done=True).strip()
+    ):
+        # Small models take other files for what was wanted, and see nothing left to do.
+        said.clear()
+        result = await backend.ask(replace(asked, snippets=()), on_text)
     done = outcome(request, result.text, done=True, result=result, snippets=snippets)
     if on_preview is not None:
         on_preview(done)
@@ -101,7 +128,7 @@ def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> As
     told = request.instruction.strip()
     if request.task is Task.GENERATE:
         told = told or comment_above(text, request.start, language)
-        wanted = f"Go on with the file, right below these lines: {told}"
+        wanted = f"Write code: {told}"
         if selection.strip():
             wanted = f"{fenced}\nWrite code in place of this: {told}"
         wanted += "\nAnswer with code alone."
@@ -122,6 +149,9 @@ def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> As
     begun = "" if request.task is Task.EXPLAIN else f"{FENCE}{language}\n"
     if _goes_on(request):
         begun += _lines_above(request)
+        if request.instruction.strip():
+            # As if the user had written it there: what a completion model follows best.
+            begun += _as_comment(request)
     limit = request.max_tokens or _MAX_TOKENS[request.task]
     if request.outline and request.task is not Task.EXPLAIN:
         wanted, begun = f"{wanted}\n{OUTLINE}", ""
@@ -132,6 +162,7 @@ def question(request: InstructRequest, snippets: tuple[Snippet, ...] = ()) -> As
         before=before,
         after=after,
         begun=begun,
+        self_contained=request.task is not Task.GENERATE,
         language=language,
         path=request.path,
         snippets=snippets,
@@ -157,7 +188,9 @@ def outcome(
             code = code.rpartition("\n")[0]
         text, start, end = _placed(request, code)
     reason = ""
-    if done and not text.strip():
+    if done and repeats_itself(answer):
+        text, reason = "", "the model repeated itself"
+    elif done and not text.strip():
         cancelled = result is not None and result.finish_reason is FinishReason.CANCELLED
         text, reason = "", "cancelled" if cancelled else "the model wrote nothing"
     return InstructOutcome(request.task, text, start, end, reason, result, snippets)
@@ -216,11 +249,22 @@ def _below(request: InstructRequest, code: str) -> tuple[str, int, int]:
     fitted = fit(code, before=above, after=below, indent=indent)
     if not fitted:
         return "", line_end, line_end
-    if blank:
-        return fitted, line_start, line_end
-    deeper = len(indent_at(text, at)) > len(indent_at(fitted, 0))
-    gap = "\n\n\n" if request.language == "python" and not indent_at(fitted, 0) else "\n\n"
-    return f"{gap if deeper and declares(fitted) else chr(10)}{fitted}", line_end, line_end
+    apart = 0
+    if declares(fitted) and not comment_above(text, at, request.language):
+        apart = 2 if request.language == "python" and not indent_at(fitted, 0) else 1
+    if not blank and len(indent_at(text, at)) <= len(indent_at(fitted, 0)):
+        # What is asked for on the line of a head or of a comment belongs to it.
+        apart = 0
+    if above.strip():
+        fitted = "\n" * max(0, apart - _blank_lines(reversed(above.splitlines()))) + fitted
+    if below.strip():
+        fitted += "\n" * max(0, apart - _blank_lines(below.splitlines()[1:]))
+    return (fitted, line_start, line_end) if blank else (f"\n{fitted}", line_end, line_end)
+
+
+def _blank_lines(lines: Iterable[str]) -> int:
+    """How many there are before the first other one."""
+    return sum(1 for _ in takewhile(lambda line: not line.strip(), lines))
 
 
 def _goes_on(request: InstructRequest) -> bool:
@@ -238,6 +282,23 @@ def _lines_above(request: InstructRequest) -> str:
     end = line_end if request.text[line_start:line_end].strip() else line_start
     lines = request.text[:end].rstrip("\n\r").splitlines()[-_BEGUN_LINES:]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _as_comment(request: InstructRequest) -> str:
+    """The instruction as a comment below the lines above, indented as what it asks for would be."""
+    text, at = request.text, request.start
+    line_start, line_end = _line(text, at)
+    indent = indent_at(text, at)
+    line = text[line_start:line_end].rstrip()
+    if line.endswith((":", "{")):
+        indent += "\t" if "\t" in indent else "    "
+    elif _DECLARATIONS.search(request.instruction):
+        above = text[:line_end].rstrip()
+        indent = indent_of_declaration(above, indent if line else indent_at(above, len(above)))
+    marks = by_id(request.language).line_comments or ("#",)
+    said = " ".join(request.instruction.split())
+    gap = "\n" if len(indent) < len(indent_at(text, at)) else ""
+    return f"{gap}{indent}{marks[0]} {said}\n"
 
 
 def _line(text: str, at: int) -> tuple[int, int]:

@@ -24,7 +24,8 @@ class Answers:
 
     def __init__(self, engine: Engine, config: PromptConfig, template: str) -> None:
         self._engine = engine
-        self._builder = AskBuilder(engine, chat_format(engine, template), config, engine.options.context_tokens)
+        style, room = chat_format(engine, template), engine.options.context_tokens
+        self._builder = AskBuilder(engine, style, config, room, parameters=engine.info.parameters)
 
     @property
     def warning(self) -> str:

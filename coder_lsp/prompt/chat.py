@@ -35,6 +35,10 @@ DEEPSEEK_SYSTEM = (
 OTHER_SYSTEM = "You are an AI programming assistant."
 
 _START, _END, _END_OF_TURN = "<|im_start|>", "<|im_end|>", "<|EOT|>"
+_SMALL_PARAMETERS = 1_000_000_000
+"""A model of 0.5B that is shown the file around a selection writes the file anew instead of the selection (two of four
+rewrites; shown the selection alone, none: docs/log.md), and needs four times as long."""
+_SMALL_WINDOW_TOKENS, _SMALL_BLOCK = 320, 2
 _AFTER_SHARE = 0.25
 """Of the tokens for the file itself: what stands below a place tells less than what stands above it."""
 _WINDOW_SHARE = 2.0
@@ -90,7 +94,17 @@ def conversation(vocabulary: Vocabulary, style: ChatFormat, turns: Sequence[str]
 class AskBuilder:
     """Prompts of questions, for one model."""
 
-    def __init__(self, vocabulary: Vocabulary, style: ChatFormat, config: PromptConfig, context_tokens: int) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        style: ChatFormat,
+        config: PromptConfig,
+        context_tokens: int,
+        *,
+        parameters: int = 0,
+    ) -> None:
+        """``parameters`` of the model; 0: not known, taken for many."""
+        self._small = 0 < parameters < _SMALL_PARAMETERS
         self._cache = TokenCache(vocabulary)
         self.style = style
         self._config = config
@@ -109,11 +123,18 @@ class AskBuilder:
                 f"but a sequence holds {self._context_tokens}",
                 hint="select less, or raise engine.context_tokens",
             )
-        block, used = self._block(request, min(self._config.context_tokens, room // 3))
+        if request.self_contained and self._small:
+            return bare, ()
+        budget = self._config.context_tokens // (_SMALL_BLOCK if self._small else 1)
+        block, used = self._block(request, min(budget, room // 3))
         room -= self._cache.count(block)
         window = min(room, int(_WINDOW_SHARE * (self._config.prefix_tokens + self._config.suffix_tokens)))
         after_budget = int(window * _AFTER_SHARE)
-        after = request.after[: first_lines(self._cache, request.after, after_budget)] if request.after.strip() else ""
+        if self._small:
+            # Shown what stands below a cursor, it takes that for what is wanted, or for a reason to write nothing.
+            window, after_budget = min(window, _SMALL_WINDOW_TOKENS), 0
+        shown = request.after if request.after.strip() and after_budget else ""
+        after = shown[: first_lines(self._cache, shown, after_budget)]
         before_budget = window - self._cache.count(after)
         before = request.before[last_lines(self._cache, request.before, before_budget) :] if before_budget > 0 else ""
         return self._tokens(request, block, before, after), used
