@@ -346,7 +346,10 @@ class Config:
 
     model: str = field(
         default=DEFAULT_MODEL,
-        metadata={"doc": "Catalogue name, name of an added model, or path of a GGUF file.", "filled": True},
+        metadata={
+            "doc": "Catalogue name, name of an added model, or path of a GGUF file or of a folder of safetensors.",
+            "filled": True,
+        },
     )
     offline: bool = field(
         default=False,

@@ -126,6 +126,8 @@ def read(path: Path) -> GgufHeader:
     :raises ModelUnsupported: a version or byte order other than llama.cpp reads, or one file of several.
     :raises OSError: the file cannot be read.
     """
+    if path.is_dir():
+        raise ModelUnsupported(f"{path} is a folder", hint="this needs a GGUF file; folders of safetensors have none")
     size = path.stat().st_size
     with path.open("rb") as stream:
         magic = stream.read(4)

@@ -576,7 +576,12 @@ def test_a_compiled_step_computes_the_same_and_blocks_share_their_code(tmp_path,
             where = {"sequence": sequence, "cells": 128}
             stream = runner._blocks(ids, positions, **where, sight=Sight(attend_by_sums, mask), call=block)
             found, _ = decide(runner.decoder, *stream)
+            # Written where the cache is, and nowhere else.
+            written = [layer[sequence, :, 30].clone() for layer in runner.cache.keys]
+            assert all(layer[sequence, :, 31:].abs().sum() == 0 for layer in runner.cache.keys)
             plain = runner._blocks(ids, positions, **where, sight=Sight(attend, mask))
             expected, _ = module._decided(runner.decoder.scores(*plain))
             assert torch.allclose(found, expected, atol=1e-4)
+            for layer, cell in zip(runner.cache.keys, written, strict=True):
+                assert torch.allclose(layer[sequence, :, 30], cell, atol=1e-4)
     assert counters["stats"]["unique_graphs"] == 2

@@ -210,6 +210,11 @@ class Attend(Protocol):
 def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Any) -> Tensor:
     """By torch's own kernels. ``mask``: None (all cells), ``"causal"`` (as many cells as tokens), or a tensor."""
     grouped = q.shape[1] != keys.shape[1]
+    if grouped and q.is_cuda and q.shape[2] > 1 and not isinstance(mask, str):
+        # The kernel that takes a mask wants as many keys as queries; the one for groups then keeps all scores.
+        groups = q.shape[1] // keys.shape[1]
+        keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
+        grouped = False
     if isinstance(mask, str):
         return functional.scaled_dot_product_attention(q, keys, values, is_causal=True, enable_gqa=grouped)
     return functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=grouped)

@@ -398,8 +398,8 @@ class TorchEngine:
             start = len(history)
             part = list(tokens[start : start + self.options.slice_tokens])
             last = bool(leave) and start + len(part) == len(tokens)
-            if last and len(part) == 1:
-                scores = self.runner.step(sequence, part, start).scores[:1]
+            if last and len(part) <= self.runner.cheap_step:
+                scores = self.runner.step(sequence, part, start).scores[len(part) - 1 : len(part)]
             else:
                 scores = self.runner.slice(sequence, part, start, last=last)
             history += part

@@ -71,13 +71,19 @@ class Runner:
             size *= 2
         return [*sizes, self.cache.cells]
 
+    @property
+    def cheap_step(self) -> int:
+        """Tokens up to which a step is cheaper than a slice, though it says what follows each of them."""
+        return STEPS[-1] if self.captures else 1
+
     def prepare(self, progress: Callable[[float], None] = lambda _: None) -> None:
-        """Compile and capture the steps of one token, so that nobody who types waits for it."""
+        """Compile and capture all steps of one sequence, so that nobody who types waits for it."""
         if not self.captures:
             return
-        work = [(sequence, cells) for cells in self.buckets() for sequence in range(self.sequences)]
-        for number, (sequence, cells) in enumerate(work):
-            self._step([[0]], [0], sequence, cells)
+        places = [(sequence, cells) for cells in self.buckets() for sequence in range(self.sequences)]
+        work = [(count, *place) for count in STEPS for place in places]
+        for number, (count, sequence, cells) in enumerate(work):
+            self._step([[0] * count], [0], sequence, cells)
             progress((number + 1) / len(work))
 
     def slice(self, sequence: int, tokens: Sequence[int], start: int, *, last: bool) -> Tensor | None:
@@ -247,8 +253,10 @@ class Runner:
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         """:raises OutOfMemory: the device has none left."""
+        device = self.decoder.device
+        here = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), here:
                 yield
         except torch.OutOfMemoryError as error:
             self._graphs.clear()
@@ -277,8 +285,10 @@ def compiled_parts() -> tuple[Callable[..., Any], Callable[..., Any]]:
         "coordinate_descent_tuning": True,
         "triton.cudagraphs": False,
     }
-    # A compilation for each bucket.
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # noqa: SLF001
+    # A compilation for each bucket. The limit had another name before torch 2.7.
+    config = torch._dynamo.config  # noqa: SLF001
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    setattr(config, limit, max(64, getattr(config, limit)))
     return (
         torch.compile(_call, fullgraph=True, dynamic=False, options=options),
         torch.compile(_decide, fullgraph=True, dynamic=False, options=options),

@@ -94,3 +94,10 @@ def test_the_table_of_tensor_types_agrees_with_the_gguf_package():
     for kind, blocks in gguf.GGML_QUANT_SIZES.items():
         if kind.name != "Q8_1":  # an intermediate of ggml's, in no file
             assert gguf_header._TENSOR_BLOCKS.get(kind.value, blocks) == blocks, kind
+
+
+def test_a_folder_is_refused_as_one(tmp_path):
+    """Models may be folders of safetensors; what needs a header says that it does."""
+    with pytest.raises(ModelUnsupported, match="folder") as caught:
+        gguf_header.read(tmp_path)
+    assert "GGUF" in caught.value.hint
