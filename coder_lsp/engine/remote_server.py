@@ -90,6 +90,9 @@ def look(wire: Wire, config: RemoteConfig) -> Server:
     if isinstance(settings, dict) and isinstance(settings.get("n_ctx"), int):
         # Of one slot; the list of models has that of the whole cache.
         context = settings["n_ctx"]
+    if kind == TGI:
+        total = _quietly(wire, "/info").get("max_total_tokens")
+        context = total if isinstance(total, int) else context
     return Server(
         kind=kind,
         model=model,
