@@ -20,7 +20,7 @@ from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, Mo
 from coder_lsp.engine.decoding import Step, read_steps
 from coder_lsp.engine.remote_dialects import EXTRA, MARKS, MIDDLE, PREFIX, SUFFIX, Asked, Event
 from coder_lsp.engine.remote_limits import Breaker, RateLimit
-from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look
+from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look, writes_prompts
 from coder_lsp.engine.remote_wire import Address, Wire
 from coder_lsp.engine.sequences import Sequences, common
 from coder_lsp.engine.text_vocabulary import TextVocabulary, token_of
@@ -49,11 +49,13 @@ _CONTEXT_TOKENS = 4096
 @dataclass(frozen=True)
 class Formats:
     """What is known of the control tokens that models have: ``of_model`` gives those of a model of that name, empty if
-    its format is not known; ``spellings`` are those of all formats.
+    its format is not known; ``spellings`` are those of all formats. ``fits``: whether the text around a gap can be
+    written with these of them.
     """
 
     of_model: Callable[[str], Sequence[str]]
     spellings: Sequence[str]
+    fits: Callable[[Sequence[str]], bool] = bool
 
 
 class RemoteEngine:
@@ -107,7 +109,8 @@ class RemoteEngine:
             asked = {spelling: is_control(wire, server, spelling) for spelling in named or formats.spellings}
             # Those that nobody can be asked about are believed where the format is known, and there alone.
             found = [spelling for spelling, there in asked.items() if there or (there is None and named)]
-            dialect = dialect_for(server, config.protocol, known_format=bool(found))
+            known = formats.fits(found) or not writes_prompts(wire, server)
+            dialect = dialect_for(server, config.protocol, known_format=known)
         except BaseException:
             wire.close()
             raise

@@ -280,7 +280,7 @@ class Wire:
             return RemoteRefused(f"{self.address.origin} refuses the key (status {status})", hint=hint)
         if 300 <= status < 400:
             return RemoteRefused(f"{what} (redirects are not followed)", hint="set remote.url to where it leads")
-        if status in _AGAIN or status >= 500:
+        if status in _AGAIN or (status >= 500 and status != httpx2.codes.NOT_IMPLEMENTED):
             error: RemoteError = RemoteBusy(what) if status == 429 else RemoteUnreachable(what)
             with contextlib.suppress(TypeError, ValueError):
                 error.retry_after = float(retry_after)  # type: ignore[attr-defined, arg-type]

@@ -62,7 +62,7 @@ def connect(settings: HostSettings) -> ModelWorker:
         return templates.spellings(found) if found is not None else ()
 
     key, _ = remote_key.find(remote.url)
-    engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings()))
+    engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings(), templates.fits))
     try:
         # A hub's name has its owner in front, a file's its folders.
         model = engine.server.model.rpartition("/")[2] or engine.info.path
