@@ -231,3 +231,10 @@ def test_ollama_completes_raw_where_the_format_is_known_and_by_parts_where_not(c
     assert engine.generate(GenerateRequest(asked)).text == "self"
     body = server.asked[-1][1]
     assert (body["prompt"], body["suffix"]) == ("beforetyped", "after")
+
+
+def test_requests_share_a_connection(connect):
+    engine, server = connect(VLLM)
+    for text in ("a", "ab", "abc"):
+        engine.generate(GenerateRequest(engine.tokenize(text)))
+    assert server.connections == 1
