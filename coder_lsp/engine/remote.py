@@ -20,7 +20,7 @@ from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, Mo
 from coder_lsp.engine.decoding import Step, read_steps
 from coder_lsp.engine.remote_dialects import EXTRA, MARKS, MIDDLE, PREFIX, SUFFIX, Asked, Event
 from coder_lsp.engine.remote_limits import Breaker, RateLimit
-from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look
+from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look, writes_prompts
 from coder_lsp.engine.remote_wire import Address, Wire
 from coder_lsp.engine.sequences import Sequences, common
 from coder_lsp.engine.text_vocabulary import TextVocabulary, token_of
@@ -49,11 +49,13 @@ _CONTEXT_TOKENS = 4096
 @dataclass(frozen=True)
 class Formats:
     """What is known of the control tokens that models have: ``of_model`` gives those of a model of that name, empty if
-    its format is not known; ``spellings`` are those of all formats.
+    its format is not known; ``spellings`` are those of all formats. ``fits``: whether the text around a gap can be
+    written with these of them.
     """
 
     of_model: Callable[[str], Sequence[str]]
     spellings: Sequence[str]
+    fits: Callable[[Sequence[str]], bool] = bool
 
 
 class RemoteEngine:
@@ -72,7 +74,6 @@ class RemoteEngine:
         self._vocabulary = TextVocabulary(controls, [spelling for spelling in ENDS if spelling in controls])
         self._breaker = Breaker()
         self._rate = RateLimit(config.per_minute)
-        self._patience_ms = config.patience_ms
         self._timeout_ms = config.timeout_ms
         self._turns = Turns()
         room = server.context_tokens or _CONTEXT_TOKENS
@@ -107,7 +108,8 @@ class RemoteEngine:
             asked = {spelling: is_control(wire, server, spelling) for spelling in named or formats.spellings}
             # Those that nobody can be asked about are believed where the format is known, and there alone.
             found = [spelling for spelling, there in asked.items() if there or (there is None and named)]
-            dialect = dialect_for(server, config.protocol, known_format=bool(found))
+            known = formats.fits(found) or not writes_prompts(wire, server)
+            dialect = dialect_for(server, config.protocol, known_format=known)
         except BaseException:
             wire.close()
             raise
@@ -173,14 +175,9 @@ class RemoteEngine:
             except BaseException:
                 self._breaker.left()
                 raise
-            waited_ms = (time.monotonic() - started) * 1e3
-            if conversation.first_at is None and own.cancelled and waited_ms < self._patience_ms:
-                # Overtaken by the next key: that tells nothing of the server.
+            if conversation.first_at is None and own.cancelled:
+                # Overtaken by the next key, or by who stands in: that is no fault, and no sign of life.
                 self._breaker.left()
-            elif conversation.first_at is None and own.cancelled:
-                self._breaker.failed(
-                    RemoteUnreachable(f"{self._wire.address.origin} did not begin within {waited_ms:.0f} ms")
-                )
             else:
                 self._breaker.succeeded()
             return self._generation(reading, tokens, conversation, started)

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp.engine.remote_dialects import Infill, LlamaCpp, Ollama, OpenAi
-from coder_lsp.errors import RemoteBusy, RemoteError, RemoteGarbage, RemoteRefused, RemoteUnreachable
+from coder_lsp.errors import RemoteBusy, RemoteError, RemoteGarbage, RemoteRefused, RemoteRejected, RemoteUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,9 @@ def look(wire: Wire, config: RemoteConfig) -> Server:
     if isinstance(settings, dict) and isinstance(settings.get("n_ctx"), int):
         # Of one slot; the list of models has that of the whole cache.
         context = settings["n_ctx"]
+    if kind == TGI:
+        total = _quietly(wire, "/info").get("max_total_tokens")
+        context = total if isinstance(total, int) else context
     return Server(
         kind=kind,
         model=model,
@@ -130,6 +133,19 @@ def is_control(wire: Wire, server: Server, spelling: str) -> bool | None:
     if not isinstance(tokens, list):
         return None
     return len(tokens) - _added(wire, server) == 1
+
+
+def writes_prompts(wire: Wire, server: Server) -> bool:
+    """Whether it makes a prompt of the text before and after a gap by itself. llama.cpp does for models whose files
+    name the tokens for it; Ollama for those whose template has a place for it, which each answer shows anew.
+    """
+    if server.kind != LLAMA_CPP:
+        return server.kind == OLLAMA
+    try:
+        wire.post("/infill", {"input_prefix": "", "input_suffix": "", "prompt": "", "n_predict": 0}, seconds=_SECONDS)
+    except (RemoteRefused, RemoteRejected, RemoteGarbage):
+        return False
+    return True
 
 
 def adapter_names(path: str) -> tuple[str, ...]:

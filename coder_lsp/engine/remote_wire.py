@@ -44,6 +44,10 @@ MAX_ANSWER_BYTES = 16 << 20
 _FIRST_BACK_OFF_S = 0.05
 _LONGEST_WAIT_S = 1.0
 """A server that wants to be left alone for longer gets no second try: nobody waits for a suggestion that long."""
+_KEEP_ALIVE_S = 60.0
+"""Of a connection that nobody uses: who stops to think should not pay for a handshake. One that the server closed
+meanwhile is noticed before it is used.
+"""
 _AGAIN = (429, 502, 503, 504)
 _REJECTED = (400, 413, 422)
 _ERROR_CHARACTERS = 200
@@ -145,7 +149,9 @@ class Wire:
                 config.timeout_ms / 1000, connect=config.connect_ms / 1000, pool=config.timeout_ms / 1000
             ),
             limits=httpx2.Limits(
-                max_connections=config.concurrent + 2, max_keepalive_connections=config.concurrent + 2
+                max_connections=config.concurrent + 2,
+                max_keepalive_connections=config.concurrent + 2,
+                keepalive_expiry=_KEEP_ALIVE_S,
             ),
             verify=self._tls,
             follow_redirects=False,
@@ -280,7 +286,7 @@ class Wire:
             return RemoteRefused(f"{self.address.origin} refuses the key (status {status})", hint=hint)
         if 300 <= status < 400:
             return RemoteRefused(f"{what} (redirects are not followed)", hint="set remote.url to where it leads")
-        if status in _AGAIN or status >= 500:
+        if status in _AGAIN or (status >= 500 and status != httpx2.codes.NOT_IMPLEMENTED):
             error: RemoteError = RemoteBusy(what) if status == 429 else RemoteUnreachable(what)
             with contextlib.suppress(TypeError, ValueError):
                 error.retry_after = float(retry_after)  # type: ignore[attr-defined, arg-type]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coder_lsp.engine.turns import EventCancel
-from coder_lsp.errors import CoderLspError, RemoteError, RemoteResting
+from coder_lsp.errors import CoderLspError, RemoteError, RemoteResting, RemoteUnreachable
 from coder_lsp.types import FimResult, FinishReason
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FIRST_REST_S, _LONGEST_REST_S = 2.0, 60.0
-"""Between two attempts to connect to a server that is not there."""
+"""Between two attempts to connect to a server that is not there, or of no use."""
+_SLOW = 3
+"""So often running without a first text in time, a server is taken for one that is away: each wait costs the user."""
 
 
 class FallbackWorker:
@@ -63,6 +65,7 @@ class FallbackWorker:
         self._remote_fault: CoderLspError | None = None
         self._next_try = 0.0
         self._rest = _FIRST_REST_S
+        self._slow = 0
         self._thread = _Thread()
         self._local_ready = threading.Event()
         self._answered: Worker | None = None
@@ -187,11 +190,12 @@ class FallbackWorker:
         if self._closed:
             remote.close()
             return
-        self._remote, self._remote_fault, self._rest = remote, None, _FIRST_REST_S
+        self._remote, self._remote_fault, self._slow = remote, None, 0
 
     def _let_go(self, remote: Worker) -> None:
         """Of a server that is away: it is connected to anew after a rest, behind some request that does not wait."""
         self._next_try = self._clock() + self._rest
+        self._rest = min(self._rest * 2, _LONGEST_REST_S)
         self._remote, self._gone = None, remote
         if self._answered is remote:
             self._answered = None
@@ -230,7 +234,10 @@ class FallbackWorker:
                 # The server may still make it.
                 logger.warning("the local model failed: %s: %s", type(error).__name__, error.message)
                 return None
-        if cancel.cancelled or race.winner == "remote":
+        if race.winner == "remote":
+            return None
+        self._outrun(asked)
+        if cancel.cancelled:
             return None
         if not race.end("local"):
             return None
@@ -239,21 +246,31 @@ class FallbackWorker:
         self._answered = local
         return result
 
+    def _outrun(self, asked: _Asked) -> None:
+        """The local model was first, or neither was before it was called off."""
+        self._slow += 1
+        if isinstance(asked.error, RemoteError):
+            self._remote_fault = asked.error
+        elif self._slow >= _SLOW:
+            what = f"{asked.worker.model} did not begin within {self._patience_s * 1000:.0f} ms, {_SLOW} times running"
+            self._remote_fault = RemoteUnreachable(what)
+            self._let_go(asked.worker)
+
     def _settled(
         self, asked: _Asked, race: _Race, work: _Work, on_text: TextSink | None, cancel: CancelToken
     ) -> FimResult:
         """What the server's end means."""
-        remote = self._remote
-        assert remote is not None
         if asked.result is not None:
-            self._answered, self._remote_fault = remote, None
+            if race.said or asked.result.finish_reason is not FinishReason.CANCELLED:
+                self._answered, self._remote_fault = asked.worker, None
+                self._slow, self._rest = 0, _FIRST_REST_S
             return asked.result
         error = asked.error
         assert error is not None
         if not isinstance(error, CoderLspError):
             raise error
         if isinstance(error, RemoteResting):
-            self._let_go(remote)
+            self._let_go(asked.worker)
         if isinstance(error, RemoteError) and not (isinstance(error, RemoteResting) and self._remote_fault):
             self._remote_fault = error
         logger.warning("the server failed: %s: %s", type(error).__name__, error.message)
@@ -322,7 +339,7 @@ class _Asked:
     """A request under way at the server. ``done`` is set at its end, with one of ``result`` and ``error``."""
 
     def __init__(self, worker: Worker, work: _Work, sink: TextSink) -> None:
-        self._worker, self._work, self._sink = worker, work, sink
+        self.worker, self._work, self._sink = worker, work, sink
         self.token = worker.new_cancel_token()
         self.result: FimResult | None = None
         self.error: BaseException | None = None
@@ -332,7 +349,7 @@ class _Asked:
 
     def run(self) -> None:
         try:
-            self.result = self._work.ask(self._worker, self._sink, self.token)
+            self.result = self._work.ask(self.worker, self._sink, self.token)
         except BaseException as error:  # noqa: BLE001  (raised again where it was asked for)
             self.error = error
         with self._lock:

@@ -61,8 +61,12 @@ def connect(settings: HostSettings) -> ModelWorker:
         found = templates.by_name(remote.template) if remote.template else templates.by_model_name(name)
         return templates.spellings(found) if found is not None else ()
 
+    def fits(spellings: Sequence[str]) -> bool:
+        # Who says that there is none wants what stands before the cursor to be gone on with.
+        return remote.template == templates.PLAIN.name or templates.fits(spellings)
+
     key, _ = remote_key.find(remote.url)
-    engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings()))
+    engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings(), fits))
     try:
         # A hub's name has its owner in front, a file's its folders.
         model = engine.server.model.rpartition("/")[2] or engine.info.path

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from coder_lsp.engine.base import Vocabulary
 
 
@@ -310,6 +312,12 @@ def spellings(template: Template | None = None) -> list[str]:
     chosen = [template] if template is not None else [*TEMPLATES, PLAIN]
     pieces = [piece for t in chosen for piece in (*t.layout, *t.repository, *t.snippet, *t.current, *t.stops)]
     return list(dict.fromkeys(each for piece in pieces if isinstance(piece, Control) for each in piece.spellings))
+
+
+def fits(spellings: Collection[str]) -> bool:
+    """Whether some format can be written with control tokens of these spellings alone."""
+    there = set(spellings)
+    return any(all(there & set(piece.spellings) for piece in t.layout if isinstance(piece, Control)) for t in TEMPLATES)
 
 
 def _missing(vocabulary: Vocabulary, template: Template) -> str:

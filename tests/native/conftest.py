@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from support import tiny_gguf
 
@@ -43,6 +45,14 @@ class Models:
         """Without any FIM token."""
         tokens = tiny_gguf.bpe_tokens(control=("<|endoftext|>",))
         return self._once("plain", lambda path: tiny_gguf.write_random(path, tokens))
+
+    @property
+    def unusual(self):
+        """FIM tokens of a spelling that no family has; the file says which is which."""
+        control = ("<|endoftext|>", "<|before|>", "<|after|>", "<|between|>")
+        fim = {"pre": "<|before|>", "suf": "<|after|>", "mid": "<|between|>"}
+        tokens = dataclasses.replace(tiny_gguf.bpe_tokens(control=control), fim=fim)
+        return self._once("unusual", lambda path: tiny_gguf.write_random(path, tokens, ascii_only=True))
 
     @property
     def headless(self):

@@ -166,6 +166,32 @@ def test_a_server_that_was_not_there_is_taken_up_when_it_comes(open_worker, prox
     assert worker.notice == ""
 
 
+def test_one_that_never_begins_in_time_is_not_waited_for_again_and_again(open_worker, proxy):
+    worker = open_worker(timeout_ms=60_000)
+    proxy.fault = "half-open"
+    for _ in range(3):
+        assert ask(worker)[0].engine == "llama"
+    assert worker._remote is None
+    assert "did not begin within 150 ms, 3 times running; completing with here" in worker.notice
+    asked = len(proxy.seen)
+    assert ask(worker)[0].engine == "llama"
+    assert len(proxy.seen) == asked
+
+
+def test_who_types_on_says_nothing_of_a_server(open_worker, proxy):
+    """Overtaken before anything came, ten times: it is asked again all the same."""
+    worker = open_worker(timeout_ms=60_000, patience_ms=50, fallback=False)
+    proxy.fault = "half-open"
+    for _ in range(10):
+        cancel = worker.new_cancel_token()
+        timer = threading.Timer(0.08, cancel.cancel)
+        timer.start()
+        assert worker.complete(REQUEST, None, cancel).finish_reason is FinishReason.CANCELLED
+        timer.join()
+    proxy.fault = "none"
+    assert ask(worker)[0].engine == "remote"
+
+
 def test_what_comes_back_may_be_another(models, open_worker, proxy):
     worker = open_worker(retries=0)
     assert ask(worker)[0].model == worker.model

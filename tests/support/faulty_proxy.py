@@ -34,12 +34,14 @@ FAULTS = {
 
 
 class FaultyProxy:
-    """Listens at ``url`` for a server at ``target``, which may change. ``seen`` collects the heads of requests;
-    ``hung_up`` is set when the client closed a connection before the answer was whole.
+    """Listens at ``url`` for a server at ``target``, which may change; with ``tls``, an ``ssl.SSLContext``, by TLS.
+    ``seen`` collects the heads of requests; ``hung_up`` is set when the client closed a connection before the answer
+    was whole.
     """
 
-    def __init__(self, target):
+    def __init__(self, target, tls=None):
         self.target = target
+        self._tls = tls
         self.fault = "none"
         self.seconds = 0.0
         self.cut_after = 300
@@ -65,8 +67,8 @@ class FaultyProxy:
     async def _serve(self, ready):
         self._stop = asyncio.Event()
         self._tasks = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         ready.set()
         await self._stop.wait()
         server.close()

@@ -71,6 +71,16 @@ class Session:
 
         await asyncio.wait_for(wait(), seconds)
 
+    async def until_told(self, words: str, seconds: float = 60) -> None:
+        """Wait for a status whose message has these words, none for none; the last one counts as well."""
+
+        async def wait() -> None:
+            while not self.statuses or not _tells(self.statuses[-1]["message"] or "", words):
+                self.status_changed.clear()
+                await self.status_changed.wait()
+
+        await asyncio.wait_for(wait(), seconds)
+
     async def indexed(self, seconds: float = 60) -> int:
         """Wait for the workspace to be indexed, if it is not; how many files there are."""
 
@@ -87,6 +97,10 @@ class Session:
         result = await asyncio.wait_for(self.request(name, line, column, invoked=invoked), 120)
         items = result.items if isinstance(result, lsp.InlineCompletionList) else result or []
         return items[0].insert_text if items else ""
+
+
+def _tells(message: str, words: str) -> bool:
+    return words in message if words else not message
 
 
 @asynccontextmanager

@@ -60,6 +60,8 @@ class Tokens:
     scores: list[float] = field(default_factory=list)
     eos: int = 0
     bos: int | None = None
+    fim: dict[str, str] = field(default_factory=dict)
+    """``pre``, ``suf``, ``mid`` and the token for each, if the file is to say so."""
 
     def id(self, text: str) -> int:
         """Id of a token by its stored text."""
@@ -311,6 +313,8 @@ def _finish(
     writer.add_token_list(tokens.texts)
     writer.add_token_types(tokens.types)
     writer.add_eos_token_id(tokens.eos)
+    for role, text in tokens.fim.items():
+        writer.add_uint32(f"tokenizer.ggml.fim_{role}_token_id", tokens.id(text))
     if tokens.bos is not None:
         writer.add_bos_token_id(tokens.bos)
     writer.add_add_bos_token(tokens.bos is not None)
