@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coder_lsp.engine.base import LoadProgress
+    from coder_lsp.engine.remote import RemoteEngine
     from coder_lsp.host.protocol import HostSettings, Worker
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,17 @@ def connect(settings: HostSettings) -> ModelWorker:
     :raises RemoteError: it cannot be reached, or does not let us in.
     :raises ConfigError: the address or the format is none.
     """
+    return remote_worker(connect_engine(settings.remote), settings)
+
+
+def connect_engine(remote: RemoteConfig) -> RemoteEngine:
+    """The engine of that server.
+
+    :raises RemoteError, ConfigError: as :func:`connect`.
+    """
     from coder_lsp.engine import remote_key
     from coder_lsp.engine.remote import Formats, RemoteEngine
 
-    remote = settings.remote
     if remote.template and templates.by_name(remote.template) is None:
         known = ", ".join(each.name for each in templates.TEMPLATES)
         raise ConfigError(f"remote.template {remote.template!r} is unknown", hint=f"set it to one of: {known}, none")
@@ -66,7 +74,12 @@ def connect(settings: HostSettings) -> ModelWorker:
         return remote.template == templates.PLAIN.name or templates.fits(spellings)
 
     key, _ = remote_key.find(remote.url)
-    engine = RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings(), fits))
+    return RemoteEngine.connect(remote, key, Formats(of_model, templates.spellings(), fits))
+
+
+def remote_worker(engine: RemoteEngine, settings: HostSettings) -> ModelWorker:
+    """The worker that asks it, which owns it from here on; prompts in the format of what is served."""
+    remote = settings.remote
     try:
         # A hub's name has its owner in front, a file's its folders.
         model = engine.server.model.rpartition("/")[2] or engine.info.path
