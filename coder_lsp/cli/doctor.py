@@ -61,7 +61,7 @@ def findings(*, model: str | None, offline: bool | None, full: bool, completion:
     from coder_lsp.doctor import adapters, installation, machine, processes, remote, settings, trial
     from coder_lsp.doctor import engine as engines
     from coder_lsp.doctor import model as models
-    from coder_lsp.doctor.finding import Status, fail, run
+    from coder_lsp.doctor.finding import Status, fail, run, warn
     from coder_lsp.errors import ModelError
     from coder_lsp.models.store import resolve
 
@@ -75,11 +75,19 @@ def findings(*, model: str | None, offline: bool | None, full: bool, completion:
     yield from run("settings", partial(settings.check_settings, loaded))
     yield from run("folders", settings.check_folders)
     yield from run("model hosts", processes.check_hosts)
-    yield from run("server", partial(remote.check_remote, loaded.config))
+    served = list(run("server", partial(remote.check_remote, loaded.config)))
+    yield from served
+    by_server = bool(loaded.config.remote.url) and all(finding.status is Status.OK for finding in served)
     try:
         installed = resolve(loaded.config.model)
     except ModelError as error:
-        yield fail("model file", error.message, error.hint or "See: coder-lsp models list")
+        hint = error.hint or "See: coder-lsp models list"
+        if by_server:
+            yield warn("model file", f"{error.message}: nothing here completes while the server is away", hint)
+            if completion:
+                yield from run("completion", partial(trial.check_completion, loaded.config))
+        else:
+            yield fail("model file", error.message, hint)
         yield from run("adapters", partial(adapters.check_adapters, loaded.config, None, full=full))
         return
     file = list(run("model file", partial(models.check_file, installed)))
