@@ -32,6 +32,14 @@ def bench() -> None:
 
 
 @bench.command()
+@click.option(
+    "--engine",
+    "which",
+    type=click.Choice(["llama", "torch", "remote"]),
+    default="llama",
+    show_default=True,
+    help="Which engine; `bench torch` and `bench remote` are the same with more options.",
+)
 @click.option("--model", metavar="MODEL", help="Model name or path of a GGUF file [default: from the settings].")
 @click.option(
     "--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="Rounds of the speed figures."
@@ -39,12 +47,20 @@ def bench() -> None:
 @click.option("--cancels", type=click.IntRange(2, 1000), default=40, show_default=True, help="Generations to cancel.")
 @click.option("--front/--no-front", default=True, show_default=True, help="Measure the language server too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON line only.")
-def engine(*, model: str | None, rounds: int, cancels: int, front: bool, as_json: bool) -> None:
-    """Measure the engine against llama.cpp itself, and what the language server adds.
+@click.pass_context
+def engine(
+    ctx: click.Context, *, which: str, model: str | None, rounds: int, cancels: int, front: bool, as_json: bool
+) -> None:
+    """Measure the engine against llama.cpp itself and what the machine allows, and what the language server adds.
 
     Takes some minutes. Close what else is busy: ratios stand a noisy machine, speeds do not.
     """
     from coder_lsp.app import load_config
+
+    if which != "llama":
+        wanted = load_config(model=model).model if which == "torch" else model
+        ctx.invoke(_other(ctx, which), model=wanted, rounds=rounds, as_json=as_json)
+        return
     from coder_lsp.bench.engine import BenchOptions, measure_engine
     from coder_lsp.cli.console import console, emit_json
     from coder_lsp.models.store import resolve
@@ -346,6 +362,13 @@ def _flame_place(file: Path | None, line: int, column: int) -> FlamePlace:
     root = Path(request.root or file.parent)
     path = file.relative_to(root).as_posix()
     return FlamePlace(root, path, request.text[: request.cursor], request.text[request.cursor :])
+
+
+def _other(ctx: click.Context, name: str) -> click.Command:
+    """The command of another engine, which is imported when it is run."""
+    found = bench.get_command(ctx, name)
+    assert found is not None
+    return found
 
 
 def report(sections: dict[str, Any]) -> Iterator[str]:

@@ -69,3 +69,19 @@ def test_memory_is_read_and_products_are_computed(models):
     for wrong in ({"size": 1 << 20, "threads": 0}, {"size": 8, "threads": 2}):
         with pytest.raises(EngineError, match="nothing to read"):
             native.read_bandwidth(seconds=0.01, **wrong)
+
+
+def test_the_other_engines_are_measured_by_the_same_verb(models, monkeypatch):
+    """What they measure is shown in tests of their own, and takes its time."""
+    pytest.importorskip("torch")
+    asked = []
+
+    def measure(subject, options, amount, note):
+        asked.append((subject, options.device, amount.rounds))
+        return {"engine": "torch"}
+
+    monkeypatch.setattr("coder_lsp.bench.torch_engine.measure_torch", measure)
+    arguments = ["engine", "--engine", "torch", "--model", str(models.random), "--rounds", "3", "--json"]
+    done = CliRunner().invoke(bench, arguments)
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.stdout), asked) == ({"engine": "torch"}, [(models.random, "auto", 3)])
