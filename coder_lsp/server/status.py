@@ -49,6 +49,7 @@ class StatusBoard:
         self._index_told_at = 0.0
         self._failure = ""
         self._told = False
+        self._noticed = False
         self._open = False
         self._sent: dict[str, Any] | None = None
         self.offline = False
@@ -73,6 +74,8 @@ class StatusBoard:
         self.publish()
         if status.state is HostState.ERROR:
             self._tell(in_one_line(status.message) or "the model host failed")
+        elif status.state is HostState.READY:
+            self._notice(in_one_line(status.message))
 
     def index_changed(self, status: IndexStatus) -> None:
         before, self._index = self._index, status
@@ -147,6 +150,12 @@ class StatusBoard:
         if self._open and current != self._sent:
             self._sent = current
             self._server.protocol.notify(STATUS, current)
+
+    def _notice(self, message: str) -> None:
+        """What is not as it should be though completions come: said once, until it is well again."""
+        if message and not self._noticed:
+            self._server.show(lsp.MessageType.Warning, f"coder-lsp: {message}")
+        self._noticed = bool(message)
 
     def _tell(self, message: str) -> None:
         if self._open and not self._told:

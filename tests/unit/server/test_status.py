@@ -226,6 +226,22 @@ async def test_a_crash_and_a_fault_of_ours_cost_a_suggestion_and_no_message(how:
         assert client.all("window/showMessage") == []
 
 
+async def test_what_a_ready_host_has_to_say_is_one_message_until_all_is_well() -> None:
+    """A server is away and this machine completes: worth a word, and not one at every attempt."""
+    async with served(build()) as client:
+        await ready(client)
+        await host(client, "ready", model="m", message="the server is away; asked again in 2 s")
+        await host(client, "generating", model="m")
+        await host(client, "ready", model="m", message="the server is away; asked again in 4 s")
+        await host(client, "ready", model="m")
+        await host(client, "ready", model="m", message="the server is away again")
+        told = [(shown["type"], shown["message"]) for shown in client.all("window/showMessage")]
+    assert told == [
+        (2, "coder-lsp: the server is away; asked again in 2 s"),
+        (2, "coder-lsp: the server is away again"),
+    ]
+
+
 async def test_a_host_that_does_not_start_is_one_message() -> None:
     async with served(build()) as client:
         await client.initialize({}, initializationOptions={"model": "refuses"})
