@@ -585,3 +585,48 @@ def test_a_compiled_step_computes_the_same_and_blocks_share_their_code(tmp_path,
             for layer, cell in zip(runner.cache.keys, written, strict=True):
                 assert torch.allclose(layer[sequence, :, 30], cell, atol=1e-4)
     assert counters["stats"]["unique_graphs"] == 2
+
+
+# Stretched positions in GGUF files, against the native engine
+
+
+def stretched(source, target, kind):
+    """The same model, its positions stretched four times."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, "llama")
+    for key, entry in reader.fields.items():
+        if key.startswith("GGUF.") or key in {"general.architecture", "llama.context_length"}:
+            continue
+        inner = entry.types[-1] if entry.types[0] is gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(key, entry.contents(), entry.types[0], inner)
+    writer.add_context_length(1024)
+    writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+    writer.add_rope_scaling_factor(4.0)
+    writer.add_rope_scaling_orig_ctx_len(256)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn"])
+def test_stretched_positions_of_a_file_are_those_of_the_native_engine(models, load, tmp_path, kind):
+    from coder_lsp.engine.llama import LlamaEngine
+
+    path = stretched(models.random, tmp_path / f"{kind}.gguf", kind)
+    plain, engine = load(models.random), load(path)
+    request = GenerateRequest(engine.tokenize(CODE * 8), max_tokens=12, draft=False)
+    native = LlamaEngine.load(path, EngineOptions(context_tokens=256, sequences=1, threads=1, kv_type="f32"))
+    try:
+        expected = native.generate(request)
+    finally:
+        native.close()
+    found = engine.generate(request)
+    assert found.logprobs[0] == pytest.approx(expected.logprobs[0], abs=1e-3)
+    assert found.token_ids == expected.token_ids
+    assert found.logprobs != pytest.approx(plain.generate(request).logprobs[: len(found.logprobs)], abs=1e-3)
