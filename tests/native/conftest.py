@@ -118,3 +118,22 @@ def load():
 @pytest.fixture
 def engine(load, models):
     return load(models.random)
+
+
+@pytest.fixture
+def load_torch():
+    """The same with torch, on the processor."""
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'coder-lsp[torch]'")
+    from coder_lsp.engine.torch_cuda.engine import TorchEngine
+
+    engines = []
+
+    def load(path, **changes):
+        options = EngineOptions(context_tokens=256, sequences=2, device="cpu", kv_type="f32")
+        engine = TorchEngine.load(path, EngineOptions(**{**vars(options), **changes}))
+        engines.append(engine)
+        return engine
+
+    yield load
+    for engine in engines:
+        engine.close()

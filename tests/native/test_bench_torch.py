@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -68,6 +70,7 @@ def test_nothing_that_is_compiled_here_is_needed():
     """Nor anything but torch and what comes with it: ``scripts/gpu-check`` runs out of the source tree."""
     program = """
 import sys
+from pathlib import Path
 absent = {"psutil", "click", "gguf", "llama_cpp", "pygls", "platformdirs", "rich", "huggingface_hub", "tree_sitter"}
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -142,3 +145,12 @@ def test_both_engines_agree_on_a_small_model(models, tmp_path):
     assert measured["exact_weights"]["same_text"] == 6
     assert measured["exact_weights"]["logprob_difference"]["max"] < 1e-3
     json.dumps(measured)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_check_for_cuda_machines_says_so_where_there_is_none():
+    script = Path(__file__).parents[2] / "scripts" / "gpu-check"
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "there is no CUDA device that this torch can use"
