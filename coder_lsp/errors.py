@@ -110,6 +110,9 @@ class ContextOverflow(EngineError):
 class RemoteError(EngineError):
     """A server that completes in place of this machine could not."""
 
+    retry_after_s: float | None = None
+    """When it wants to be asked again, if it says so."""
+
 
 class RemoteUnreachable(RemoteError):
     """It does not answer, or the connection broke."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.engine.base import EngineOptions, GenerateRequest, Generation, ModelInfo
 from coder_lsp.engine.decoding import Step, read_steps
+from coder_lsp.engine.remote_conversation import Conversation
 from coder_lsp.engine.remote_dialects import EXTRA, MARKS, MIDDLE, PREFIX, SUFFIX, Asked, Event
 from coder_lsp.engine.remote_limits import Breaker, RateLimit
 from coder_lsp.engine.remote_server import adapter_names, dialect_for, is_control, look, writes_prompts
@@ -25,7 +26,7 @@ from coder_lsp.engine.remote_wire import Address, Wire
 from coder_lsp.engine.sequences import Sequences, common
 from coder_lsp.engine.text_vocabulary import TextVocabulary, token_of
 from coder_lsp.engine.turns import EventCancel, Turns, own_cancel
-from coder_lsp.errors import EngineError, ModelNotFound, ModelUnsupported, RemoteError, RemoteUnreachable
+from coder_lsp.errors import EngineError, ModelNotFound, ModelUnsupported, RemoteError
 from coder_lsp.types import FinishReason, TokenCounts
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from coder_lsp.engine.decoding import Reading
     from coder_lsp.engine.remote_dialects import Dialect
     from coder_lsp.engine.remote_server import Server
-    from coder_lsp.engine.remote_wire import Lines
     from coder_lsp.types import Adapter, TextSink
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class RemoteEngine:
             asked = self._asked(request, tokens)
             self._rate.enter()
             self._breaker.enter()
-            conversation = _Conversation(self._wire, self.dialect, own, self._timeout_ms)
+            conversation = Conversation(self._wire, self.dialect, own, self._timeout_ms)
             try:
                 with own.calling(conversation.hang_up), conversation:
                     steps = self._steps(asked, conversation)
@@ -262,7 +262,7 @@ class RemoteEngine:
                 texts[mark] += piece
         return replace(asked, files=tuple(files), prefix=texts[PREFIX], suffix=texts[SUFFIX], middle=texts[MIDDLE])
 
-    def _steps(self, asked: Asked, conversation: _Conversation) -> Iterator[Step]:
+    def _steps(self, asked: Asked, conversation: Conversation) -> Iterator[Step]:
         forced = asked.request.forced
         ends = asked.request.stop_tokens | self.end_tokens
         events = self._beginning_with(forced, asked, conversation) if forced else conversation.ask(asked)
@@ -274,7 +274,7 @@ class RemoteEngine:
             if is_end:
                 return
 
-    def _beginning_with(self, forced: bytes, asked: Asked, conversation: _Conversation) -> Iterator[Event]:
+    def _beginning_with(self, forced: bytes, asked: Asked, conversation: Conversation) -> Iterator[Event]:
         """An answer that begins with ``forced``: the server's own if it does, else one asked for behind these bytes.
 
         Looked at in either case: versions of a server that do not know a constraint ignore it without a word.
@@ -301,7 +301,7 @@ class RemoteEngine:
         yield from conversation.ask(again)
 
     def _generation(
-        self, reading: Reading, tokens: list[int], conversation: _Conversation, started: float
+        self, reading: Reading, tokens: list[int], conversation: Conversation, started: float
     ) -> Generation:
         ended = time.monotonic()
         first = conversation.first_at or ended
@@ -366,66 +366,6 @@ class RemoteEngine:
                 hint="merge them into one (coder-lsp train export --merge), or leave out the scale",
             )
         return found
-
-
-class _Conversation:
-    """What is said on the wire for one generation: one question, or a second one behind forced bytes."""
-
-    def __init__(self, wire: Wire, dialect: Dialect, cancel: EventCancel, timeout_ms: int) -> None:
-        self._wire = wire
-        self._timeout_ms = timeout_ms
-        self._dialect = dialect
-        self._cancel = cancel
-        self._lines: Lines | None = None
-        self.first_at: float | None = None
-        """When the first text came, or the answer ended without any."""
-        self.too_long = False
-        """The text was as long as the server was told, and did not end by itself."""
-        self.prompt: int | None = None
-        self.cached: int | None = None
-
-    def __enter__(self) -> _Conversation:  # noqa: PYI034  # Self needs Python 3.11
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.hang_up()
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancel.cancelled
-
-    def hang_up(self) -> None:
-        """Close the connection, whoever waits for what comes of it."""
-        lines = self._lines
-        if lines is not None:
-            lines.close()
-
-    def ask(self, asked: Asked) -> Iterator[Event]:
-        """:raises RemoteError: as :meth:`coder_lsp.engine.remote_wire.Lines.__iter__`; or the answer breaks off."""
-        self._lines = lines = self._wire.stream(self._dialect.path, self._dialect.body(asked))
-        if self.cancelled:
-            # It came while the question was put, and had nobody to hang up on.
-            lines.close()
-        ended = False
-        last = time.monotonic()
-        for line in lines:
-            event = self._dialect.read(line)
-            if event is not None and (event.data or event.ended):
-                last = time.monotonic()
-                self.first_at = self.first_at or last
-            elif (time.monotonic() - last) * 1e3 > self._timeout_ms:
-                # Signs of life are no answer: one that gives nothing else is as silent as one that says nothing.
-                raise RemoteUnreachable(f"{self._wire.address.origin} said nothing for {self._timeout_ms} ms")
-            if event is None:
-                continue
-            self.prompt = event.prompt if event.prompt is not None else self.prompt
-            self.cached = event.cached if event.cached is not None else self.cached
-            if event.ended:
-                ended = True
-                self.too_long = not event.by_itself
-            yield event
-        if not ended and not lines.closed:
-            raise RemoteUnreachable(f"{self._wire.address.origin} broke off in the middle of an answer")
 
 
 def _exhaust(steps: Iterator[Step]) -> None:

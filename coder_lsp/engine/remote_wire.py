@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from coder_lsp import __version__
+from coder_lsp.engine.remote_refusals import REFUSAL_BYTES, refusal
 from coder_lsp.errors import (
     ConfigError,
     RemoteBusy,
     RemoteError,
     RemoteGarbage,
     RemoteRefused,
-    RemoteRejected,
     RemoteUnreachable,
 )
 
@@ -48,11 +48,7 @@ _KEEP_ALIVE_S = 60.0
 """Of a connection that nobody uses: who stops to think should not pay for a handshake. One that the server closed
 meanwhile is noticed before it is used.
 """
-_AGAIN = (429, 502, 503, 504)
-_REJECTED = (400, 413, 422)
 _ERROR_CHARACTERS = 200
-_QUOTED_CHARACTERS = 12
-"""So much of a prompt in a server's complaint is a quotation of it."""
 
 
 @dataclass(frozen=True)
@@ -203,12 +199,12 @@ class Wire:
                     if len(content) > MAX_ANSWER_BYTES:
                         raise RemoteGarbage(f"{self.address.origin}{path} answers without end")
                 if answer.status_code != httpx2.codes.OK:
-                    raise self._status_error(path, answer.status_code, bytes(content), body)
+                    raise refusal(self.address.origin, path, answer.status_code, bytes(content), body)
         except httpx2.HTTPError as error:
             raise self._transport_error(error) from error
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RemoteGarbage(f"{self.address.origin}{path} does not answer in JSON") from None
 
     async def _talk(self, path: str, body: Any, lines: Lines) -> None:
@@ -244,10 +240,11 @@ class Wire:
                     content = bytearray()
                     async for chunk in answer.aiter_bytes():
                         content += chunk
-                        if len(content) > _ERROR_CHARACTERS * 8:
+                        if len(content) > REFUSAL_BYTES:
                             break
-                    raise self._status_error(
-                        path, answer.status_code, bytes(content), body, answer.headers.get("retry-after")
+                    after = answer.headers.get("retry-after")
+                    raise refusal(
+                        self.address.origin, path, answer.status_code, bytes(content), body, retry_after=after
                     )
                 pending = bytearray()
                 async for chunk in answer.aiter_bytes():
@@ -268,32 +265,10 @@ class Wire:
         """Seconds until the next try; None: there is none."""
         if attempt >= self._config.retries or not isinstance(error, RemoteUnreachable | RemoteBusy):
             return None
-        asked: float | None = getattr(error, "retry_after", None)
         # Half of it is chance: clients that failed together must not come back together.
         back_off = _FIRST_BACK_OFF_S * 2.0**attempt * (0.5 + random.random() / 2)  # noqa: S311
-        wait = max(asked or 0.0, back_off)
+        wait = max(error.retry_after_s or 0.0, back_off)
         return wait if wait <= _LONGEST_WAIT_S else None
-
-    def _status_error(
-        self, path: str, status: int, content: bytes, sent: Any, retry_after: str | None = None
-    ) -> RemoteError:
-        said = _message(content)
-        if _quotes(said, sent):
-            said = ""  # it will be logged, and no log has source text
-        what = f"{self.address.origin}{path} answers {status}" + (f": {said}" if said else "")
-        if status in {401, 403}:
-            hint = "give the right key: coder-lsp remote key set, or CODER_LSP_REMOTE_KEY in the environment"
-            return RemoteRefused(f"{self.address.origin} refuses the key (status {status})", hint=hint)
-        if 300 <= status < 400:
-            return RemoteRefused(f"{what} (redirects are not followed)", hint="set remote.url to where it leads")
-        if status in _AGAIN or (status >= 500 and status != httpx2.codes.NOT_IMPLEMENTED):
-            error: RemoteError = RemoteBusy(what) if status == 429 else RemoteUnreachable(what)
-            with contextlib.suppress(TypeError, ValueError):
-                error.retry_after = float(retry_after)  # type: ignore[attr-defined, arg-type]
-            return error
-        if status in _REJECTED:
-            return RemoteRejected(what, hint="if all are: check remote.protocol by coder-lsp remote check")
-        return RemoteRefused(what, hint="check remote.url, remote.protocol and remote.model: coder-lsp remote check")
 
     def _transport_error(self, error: httpx2.HTTPError) -> RemoteError:
         origin = self.address.origin
@@ -392,33 +367,6 @@ def _tls(config: RemoteConfig) -> ssl.SSLContext:
 
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _message(content: bytes) -> str:
-    """What a server says is wrong, in one short line; empty if it cannot be told."""
-    try:
-        said = json.loads(content)
-    except ValueError:
-        return ""
-    for key in ("error", "message", "detail", "object"):
-        if isinstance(said, dict) and key in said:
-            said = said[key]
-    text = said if isinstance(said, str) else ""
-    return " ".join(text.split())[:_ERROR_CHARACTERS]
-
-
-def _quotes(said: str, sent: Any) -> bool:
-    """Whether a part of what was sent is in what is said of it."""
-    if isinstance(sent, dict):
-        return any(_quotes(said, each) for each in sent.values())
-    if isinstance(sent, list):
-        return any(_quotes(said, each) for each in sent)
-    # Spaces were made single in what is said.
-    text = " ".join(sent.split()) if isinstance(sent, str) else ""
-    last = max(0, len(said) - _QUOTED_CHARACTERS)
-    return len(text) >= _QUOTED_CHARACTERS and any(
-        said[at : at + _QUOTED_CHARACTERS] in text for at in range(last + 1) if len(said) >= _QUOTED_CHARACTERS
-    )
 
 
 def _brief(error: Exception) -> str:

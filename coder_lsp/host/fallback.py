@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.engine.turns import EventCancel
 from coder_lsp.errors import CoderLspError, RemoteError, RemoteResting, RemoteUnreachable
+from coder_lsp.host.race import Asked, Race
 from coder_lsp.types import FimResult, FinishReason
 
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ class FallbackWorker:
         remote = self._remote_if_due()
         if remote is None:
             return self._stand_in(work, on_text, cancel)
-        race = _Race(on_text)
-        asked = _Asked(remote, work, race.sink("remote"))
+        race = Race(on_text)
+        asked = Asked(remote, work.ask, race.sink("remote"))
         with _passing_on(cancel, asked.token):
             self._thread.do(asked.run)
             asked.on_end(race.wake)
@@ -217,7 +218,7 @@ class FallbackWorker:
         finally:
             self._local_ready.set()
 
-    def _race(self, work: _Work, race: _Race, asked: _Asked, cancel: CancelToken) -> FimResult | None:
+    def _race(self, work: _Work, race: Race, asked: Asked, cancel: CancelToken) -> FimResult | None:
         """Let the local model begin beside the server; its answer if it was first, None if the server was."""
         local = self._local
         assert local is not None
@@ -246,7 +247,7 @@ class FallbackWorker:
         self._answered = local
         return result
 
-    def _outrun(self, asked: _Asked) -> None:
+    def _outrun(self, asked: Asked) -> None:
         """The local model was first, or neither was before it was called off."""
         self._slow += 1
         if isinstance(asked.error, RemoteError):
@@ -257,7 +258,7 @@ class FallbackWorker:
             self._let_go(asked.worker)
 
     def _settled(
-        self, asked: _Asked, race: _Race, work: _Work, on_text: TextSink | None, cancel: CancelToken
+        self, asked: Asked, race: Race, work: _Work, on_text: TextSink | None, cancel: CancelToken
     ) -> FimResult:
         """What the server's end means."""
         if asked.result is not None:
@@ -333,79 +334,6 @@ def _asking(request: AskRequest) -> _Work:
         lambda worker, sink, token: worker.ask(request, sink, token),
         lambda said: _asking(replace(request, begun=request.begun + said)),
     )
-
-
-class _Asked:
-    """A request under way at the server. ``done`` is set at its end, with one of ``result`` and ``error``."""
-
-    def __init__(self, worker: Worker, work: _Work, sink: TextSink) -> None:
-        self.worker, self._work, self._sink = worker, work, sink
-        self.token = worker.new_cancel_token()
-        self.result: FimResult | None = None
-        self.error: BaseException | None = None
-        self.done = threading.Event()
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], object]] = []
-
-    def run(self) -> None:
-        try:
-            self.result = self._work.ask(self.worker, self._sink, self.token)
-        except BaseException as error:  # noqa: BLE001  (raised again where it was asked for)
-            self.error = error
-        with self._lock:
-            self.done.set()
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
-
-    def on_end(self, callback: Callable[[], object]) -> None:
-        with self._lock:
-            if not self.done.is_set():
-                self._callbacks.append(callback)
-                return
-        callback()
-
-
-class _Race:
-    """Two texts for one place: the first that has a piece is passed on, the other one is told that it is enough."""
-
-    def __init__(self, on_text: TextSink | None) -> None:
-        self._on_text = on_text
-        self._lock = threading.Lock()
-        self._begun = threading.Event()
-        self.winner = ""
-        self.said = ""
-        """What was passed on."""
-        self.on_win: dict[str, Callable[[], object]] = {}
-        """What to do when one of them is first: call off the other one."""
-
-    def sink(self, name: str) -> TextSink:
-        def on_text(delta: str, /) -> bool:
-            if not self.end(name):
-                return False
-            self.said += delta
-            return self._on_text(delta) if self._on_text is not None else True
-
-        return on_text
-
-    def end(self, name: str) -> bool:
-        """This one has something, or has ended without; False if the other one was first."""
-        with self._lock:
-            first = not self.winner
-            if first:
-                self.winner = name
-        if first:
-            self._begun.set()
-            if (call_off := self.on_win.get(name)) is not None:
-                call_off()
-        return self.winner == name
-
-    def wake(self) -> None:
-        self._begun.set()
-
-    def wait(self, seconds: float | None) -> None:
-        """Until a piece came, the server ended, or so long."""
-        self._begun.wait(seconds)
 
 
 class _Thread:
