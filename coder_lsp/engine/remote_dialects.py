@@ -204,6 +204,9 @@ class OpenAi:
         if self._kind in {"vllm", "sglang"}:
             extras: dict[str, Any] = {
                 "top_k": request.top_k or -1,
+                # Left out, what the model's own generation_config.json says counts: Qwen2.5's penalises repetition.
+                "min_p": 0.0,
+                "repetition_penalty": 1.0,
                 # What ends a text must be seen to be told from text that is merely long.
                 "skip_special_tokens": False,
                 "stream_options": {"include_usage": True},

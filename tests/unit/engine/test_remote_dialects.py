@@ -70,6 +70,13 @@ def test_whoever_may_refuse_more_gets_four_stop_strings(kind):
     assert OpenAi(kind).body(ASKED)["stop"] == ["<1>", "<2>", "<3>", "<4>"]
 
 
+@pytest.mark.parametrize(("kind", "name"), [("vllm", "repetition_penalty"), ("sglang", "repetition_penalty")])
+def test_what_a_models_own_defaults_would_change_is_said(kind, name):
+    """vLLM and SGLang take what is left out from the model's generation_config.json; Qwen2.5's has 1.05 and more."""
+    body = OpenAi(kind).body(Asked(REQUEST, prompt="p"))
+    assert (body[name], body["min_p"]) == (1.0, 0.0)
+
+
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "llama-cpp-python"])
 def test_whoever_takes_them_gets_all(kind):
     assert OpenAi(kind).body(ASKED)["stop"] == list(ASKED.stops)
