@@ -215,6 +215,14 @@ def _plainly(client: httpx2.Client, url: str, body: dict[str, Any], dialect: Dia
 
     :raises RemoteGarbage: the server does not answer what the engine was answered.
     """
+    try:
+        return _ask_plainly(client, url, body, dialect)
+    except httpx2.RemoteProtocolError:
+        # The server closed the connection that was kept, just then: the engine would ask again as well.
+        return _ask_plainly(client, url, body, dialect)
+
+
+def _ask_plainly(client: httpx2.Client, url: str, body: dict[str, Any], dialect: Dialect) -> tuple[float, float]:
     began = time.perf_counter()
     first = 0.0
     with client.stream("POST", url, json=body) as answer:
