@@ -130,7 +130,7 @@ def _measure_ways(settings: HostSettings, amount: Amount, note: Callable[[str], 
         note("round trips")
         figures["round_trip_ms"] = _round_trips(engine, amount.rounds)
         note("keystrokes")
-        figures["keystroke"] = _keystrokes(worker)
+        figures["keystroke"] = _keystrokes(worker, amount.rounds)
     finally:
         worker.close()
     note("cancelling")
@@ -256,10 +256,11 @@ def _round_trips(engine: RemoteEngine, rounds: int) -> dict[str, float]:
     return quantiles([_timed(engine, smallest)[1] for _ in range(rounds)])
 
 
-def _keystrokes(worker: ModelWorker) -> dict[str, Any]:
-    """Of all keys of a text that is typed, each with a request."""
+def _keystrokes(worker: ModelWorker, rounds: int) -> dict[str, Any]:
+    """Of the first keys of a text that is typed, each with a request; at most as many as the text has."""
+    typed = TYPED[:rounds]
     firsts, totals, evaluated = [], [], []
-    for length in range(len(TYPED) + 1):
+    for length in range(len(typed) + 1):
         at: list[float] = []
         began = time.perf_counter()
 
@@ -267,14 +268,14 @@ def _keystrokes(worker: ModelWorker) -> dict[str, Any]:
             at.append(time.perf_counter())
             return True
 
-        result = worker.complete(_request(BEFORE + TYPED[:length]), on_text, worker.new_cancel_token())
+        result = worker.complete(_request(BEFORE + typed[:length]), on_text, worker.new_cancel_token())
         ended = time.perf_counter()
         if length:
             firsts.append(((at[0] if at else ended) - began) * 1000)
             totals.append((ended - began) * 1000)
             evaluated.append(result.tokens.evaluated)
     return {
-        "keys": len(TYPED),
+        "keys": len(typed),
         "first_ms": quantiles(firsts),
         "total_ms": quantiles(totals),
         "tokens_evaluated": quantiles(evaluated),
@@ -363,7 +364,9 @@ def _stopped(client: httpx2.Client, url: str) -> bool:
 
 def _request(prefix: str) -> FimRequest:
     """At the end of that text, with the whole prompt at once."""
-    return FimRequest("file:///inventory.py", prefix, "\n", "python", "inventory.py", max_tokens=16, patient=True)
+    return FimRequest(
+        "file:///inventory.py", prefix, "\n", "python", "inventory.py", max_tokens=_ANSWER_TOKENS, patient=True
+    )
 
 
 def _median(values: Iterator[float]) -> float:

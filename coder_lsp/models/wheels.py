@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +127,8 @@ def _unpack(wheel: Path, part: PackagePart, partial: Partial, offset: int) -> Pi
 
 
 def _require_pip() -> None:
-    if importlib.util.find_spec("pip") is None:
+    # Not importlib.util.find_spec: with setuptools loaded (PyTorch does that) its import hook warns there.
+    if PathFinder.find_spec("pip") is None:
         raise DownloadError(
             f"pip, which fetches packages, is not installed for {sys.executable}",
             hint=f"run: {sys.executable} -m ensurepip",

@@ -39,7 +39,7 @@ def test_every_figure_is_there_and_no_request_is_lost_or_doubled(model):
         assert 0 < figures["clients"][client]["first_ms"] <= figures["clients"][client]["total_ms"]
     assert set(figures["overhead"]) == {"first_ms", "total_ms"}
     assert figures["round_trip_ms"]["p50"] > 0
-    assert figures["keystroke"]["keys"] > 50
+    assert figures["keystroke"]["keys"] == 3
     assert figures["cancel"]["cancels"] > 0
     assert {"returned_ms", "connection_closed_ms", "server_idle_ms"} < set(figures["cancel"])
     for fault in ("refused", "half_open", "stalled"):

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'coder-lsp[torch]'")
 
+from coder_lsp.bench import torch_engine  # noqa: E402
 from coder_lsp.bench.agreement import measure_agreement, write_exact  # noqa: E402
 from coder_lsp.bench.random_model import SHAPES, PlainVocabulary, RandomSource  # noqa: E402
 from coder_lsp.bench.torch_engine import TorchBenchOptions, measure_torch, report, work_of  # noqa: E402
@@ -59,7 +60,11 @@ def test_every_figure_is_there():
 def test_the_module_alone_is_a_program():
     """As on a machine where nothing is installed but torch; the last line is JSON."""
     command = [sys.executable, "-m", "coder_lsp.bench.torch_engine", "--shape", "tiny", "--device", "cpu"]
-    done = subprocess.run([*command, "--rounds", "1", "--no-peer"], capture_output=True, text=True, check=True)
+    # One thread: on a busy machine several wait for each other in every product.
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--no-peer"], capture_output=True, text=True, check=True, env=alone
+    )
     assert json.loads(done.stdout.splitlines()[-1])["model"] == "tiny"
     refused = subprocess.run([*command, "--device", "nowhere"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
@@ -82,7 +87,8 @@ import coder_lsp.bench.torch_engine, coder_lsp.engine.torch_cuda.hub_source
     subprocess.run((sys.executable, "-c", program), check=True)
 
 
-def test_the_verb_prints_its_json_last():
+def test_the_verb_prints_its_json_last(monkeypatch):
+    monkeypatch.setattr(torch_engine, "TorchBenchOptions", lambda: SMALL)
     done = CliRunner().invoke(bench, ["torch", "--shape", "tiny", "--device", "cpu", "--rounds", "1", "--no-peer"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.splitlines()[-1])["steps"] == "plain"

