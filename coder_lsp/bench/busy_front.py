@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from coder_lsp.bench.figures import spread
 from coder_lsp.bench.stand_in import stand_in_host
 from coder_lsp.demo.editor import editor
 from coder_lsp.errors import CoderLspError, InputError
+from coder_lsp.interpreter import module_command
 from coder_lsp.languages import by_path
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def requests(root: str, files: int, most: int, seed: int, *, settled: bool, note
 async def _requests(root: Path, files: int, most: int, documents: dict[str, str], *, settled: bool) -> dict[str, Any]:
     # Short: the path of the server's socket depends on it.
     with tempfile.TemporaryDirectory(prefix="coder-lsp-bench-") as folder, stand_in_host(Path(folder)) as model:
-        command = [sys.executable, "-m", "coder_lsp", "serve", "--offline", "--log-level", "warning"]
+        command = module_command("coder_lsp", "serve", "--offline", "--log-level", "warning")
         settings = {"context": {"maxFiles": files}}
         async with editor([*command, "--model", str(model)], root, settings, Path(folder) / "serve.log") as window:
             await window.ready()

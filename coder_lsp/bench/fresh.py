@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp.errors import CoderLspError
+from coder_lsp.interpreter import module_command
 from coder_lsp.paths import HOME_VARIABLE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def in_fresh_process(step: str, arguments: Mapping[str, Any], home: Path, note: 
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, step],
+            module_command(__name__, step),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -8,7 +8,6 @@ pipes, both JSON-RPC ends, policy, post-processing, template and tokeniser.
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ import psutil
 from coder_lsp.bench.figures import megabytes, quantiles
 from coder_lsp.demo.editor import editor
 from coder_lsp.errors import HostUnavailable
+from coder_lsp.interpreter import module_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,7 @@ def _requests(log: Path) -> list[re.Match[str]]:
 async def _server(model: str | None) -> AsyncIterator[tuple[Editor, int, Path]]:
     with tempfile.TemporaryDirectory(prefix="coder-lsp-bench-") as folder:
         log = Path(folder) / "serve.log"
-        command = [sys.executable, "-m", "coder_lsp", "serve", "--log-level", "info", "--offline"]
+        command = module_command("coder_lsp", "serve", "--log-level", "info", "--offline")
         if model is not None:
             command += ["--model", model]
         before = set(psutil.Process().children())

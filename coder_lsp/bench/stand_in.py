@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from coder_lsp.errors import HostUnavailable
+from coder_lsp.interpreter import module_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def stand_in_host(folder: Path) -> Iterator[Path]:
     model = folder / "stand-in.gguf"
     model.write_bytes(b"GGUF")  # Nobody loads it.
     settings = json.dumps(to_json(host_settings(Config(model=str(model)))))
-    command = [sys.executable, "-m", "coder_lsp", "host", "--settings-stdin", "--worker", f"{__name__}:load"]
+    command = module_command("coder_lsp", "host", "--settings-stdin", "--worker", f"{__name__}:load")
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8") as process:
         try:

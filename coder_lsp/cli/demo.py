@@ -21,6 +21,7 @@ import click
 
 from coder_lsp.cli.console import console, emit_json
 from coder_lsp.errors import ModelNotInstalled
+from coder_lsp.interpreter import module_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +111,7 @@ async def _play(folder: Path, config: Config, out: Console, *, quiet: bool) -> t
 
     root = copy_project(folder / "project")
     settings: dict[str, Any] = {"model": config.model, "offline": config.offline}
-    command = (sys.executable, "-m", "coder_lsp", "serve")
+    command = module_command("coder_lsp", "serve")
     out.print("Starting the language server and loading the model …", style="dim")
     began = time.perf_counter()
     async with editor(command, root, settings, log=folder / "server.log") as session:

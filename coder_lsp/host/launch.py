@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import IO, TYPE_CHECKING
 from coder_lsp.errors import HostUnavailable
 from coder_lsp.host.address import private_runtime_dir
 from coder_lsp.host.protocol import to_json
+from coder_lsp.interpreter import module_command
 from coder_lsp.paths import HOME_VARIABLE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _LAST_WORDS_BYTES = 4000
 class HostLauncher:
     """The command line that starts a host; ``options`` are put behind it."""
 
-    command: tuple[str, ...] = (sys.executable, "-m", "coder_lsp", "host", "--settings-stdin")
+    command: tuple[str, ...] = tuple(module_command("coder_lsp", "host", "--settings-stdin"))
     options: tuple[str, ...] = ()
 
     def launch(self, settings: HostSettings) -> HostProcess:

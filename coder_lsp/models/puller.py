@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import json
 import logging
-import sys
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp import errors
 from coder_lsp.errors import CoderLspError, DownloadError
+from coder_lsp.interpreter import module_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,10 +41,7 @@ async def pull(
     """
     flags = ["--offline"] * offline + ["--allow-unverified"] * allow_unverified
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "coder_lsp",
-        *("models", "pull", "--json", *flags, "--", name),
+        *module_command("coder_lsp", "models", "pull", "--json", *flags, "--", name),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         # Tracebacks and remarks of libraries; ours come as events.

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "coder_lsp"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-FLOOR = {"types", "errors", "config", "paths", "__version__"}
+FLOOR = {"types", "errors", "config", "paths", "interpreter", "__version__"}
 DATA = PACKAGE / "demo" / "project"
 """The project that the demo completes: data, whatever its files are called."""
 

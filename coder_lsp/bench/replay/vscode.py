@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from coder_lsp.bench.replay.rpc import Rpc
 from coder_lsp.bench.replay.screen import Screen
 from coder_lsp.bench.replay.typist import ModelRequest
 from coder_lsp.errors import HostUnavailable
+from coder_lsp.interpreter import module_command
 from coder_lsp.paths import HOME_VARIABLE, models_dir
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class VsCode:
         :raises HostUnavailable: it does not come up.
         """
         _link_models(self._home)
-        command = [sys.executable, "-m", "coder_lsp", "serve", "--offline", "--log-level", "info"]
+        command = module_command("coder_lsp", "serve", "--offline", "--log-level", "info")
         if self._model is not None:
             command += ["--model", self._model]
         with self.log.open("wb") as stderr:

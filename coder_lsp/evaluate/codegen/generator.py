@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coder_lsp.errors import CoderLspError, EngineError
+from coder_lsp.interpreter import module_command
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,7 +68,7 @@ class ApartGenerator:
     def __enter__(self) -> ApartGenerator:  # noqa: PYI034  # Self needs Python 3.11
         self._stderr = self._stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "coder_lsp.evaluate.codegen.apart"],
+            module_command("coder_lsp.evaluate.codegen.apart"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coder_lsp.errors import EngineError, InputError, ModelUnsupported
+from coder_lsp.interpreter import module_command
 from coder_lsp.models import files
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _add_fact(writer: Any, key: str, fact: Any) -> None:
 def _requantise(source: Path, target: Path, formats: Mapping[str, str], threads: int) -> None:
     job = {"source": str(source), "target": str(target), "formats": dict(formats), "threads": threads}
     done = subprocess.run(
-        [sys.executable, "-m", "coder_lsp.optimise.apart"],
+        module_command("coder_lsp.optimise.apart"),
         input=json.dumps(job),
         capture_output=True,
         text=True,

@@ -81,10 +81,10 @@ local function begin(python, source)
   vim.fn.mkdir(vim.fs.dirname(venv), "p", "0700")
   run(
     {
-      { what = "making a virtual environment", command = { python, "-m", "venv", "--clear", venv } },
+      { what = "making a virtual environment", command = { python, "-I", "-m", "venv", "--clear", venv } },
       {
         what = "installing (compiling llama.cpp may take some minutes)",
-        command = { inner, "-m", "pip", "install", "--disable-pip-version-check", source },
+        command = { inner, "-I", "-m", "pip", "install", "--disable-pip-version-check", source },
       },
     },
     log,
