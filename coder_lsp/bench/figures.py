@@ -11,8 +11,10 @@ _QUANTILES = {"p50": 0.50, "p95": 0.95}
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p95 by rank, without interpolation: each is a value that was measured."""
+    """p50 and p95 by rank, without interpolation: each is a value that was measured. Nothing of no values."""
     ordered = sorted(values)
+    if not ordered:
+        return {}
     return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * q))], 2) for name, q in _QUANTILES.items()}
 
 

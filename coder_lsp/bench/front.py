@@ -7,10 +7,12 @@ pipes, both JSON-RPC ends, policy, post-processing, template and tokeniser.
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,19 +50,31 @@ async def measure_front(model: str | None = None) -> dict[str, Any]:
             starts.append((time.perf_counter() - began) * 1000)
             residents.append(_resident_mb(pid))
     async with _server(model) as (window, pid, log):
-        outside, evaluated = await _keystrokes(window, log)
+        keys = await _keystrokes(window, log)
         residents.append(_resident_mb(pid))
     return {
         "start_to_initialize_ms": quantiles(starts),
         "resident_mb": {"at_start": residents[0], "after_typing": residents[-1]},
-        "keystrokes": len(outside),
-        "keystroke_outside_model_ms": quantiles(outside),
-        "keystroke_tokens_evaluated": quantiles(evaluated),
+        "keystrokes": len(TYPED),
+        "keystroke_outside_model_ms": quantiles(keys.outside),
+        "keystroke_served_ms": quantiles(keys.served),
+        "keystroke_tokens_evaluated": quantiles(keys.evaluated),
     }
 
 
-async def _keystrokes(window: Editor, log: Path) -> tuple[list[float], list[float]]:
-    """Milliseconds outside the model and tokens evaluated, one each a keystroke on a warm prompt."""
+@dataclass(frozen=True)
+class Keystrokes:
+    """On a warm prompt, in ms; a block whose first lines were shown before it ended is in none."""
+
+    outside: list[float]
+    """Of those that the model answered: neither reading and writing nor waiting for the next key."""
+    served: list[float]
+    """Of those that an earlier answer served, all of it."""
+    evaluated: list[float]
+    """Tokens of the prompt, of those that the model answered."""
+
+
+async def _keystrokes(window: Editor, log: Path) -> Keystrokes:
     path, text = "inventory.py", BEFORE
     window.show(path, "python", text)
     await window.ready()
@@ -70,18 +84,20 @@ async def _keystrokes(window: Editor, log: Path) -> tuple[list[float], list[floa
         window.type_text(path, text, key)
         text += key
         began = time.perf_counter()
-        await window.ghost(path, text)
+        await window.ghost(path, text, asked=False)
         waited.append((time.perf_counter() - began) * 1000)
     lines = _requests(log)
     if len(lines) != len(TYPED) + 1:
         raise HostUnavailable(f"the server logged {len(lines)} requests of {len(TYPED) + 1}")
-    outside, evaluated = [], []
+    outside, evaluated, served = [], [], []
     for ms, found in zip(waited, lines[1:], strict=True):
         stages = {name: float(value) for name, value in _STAGE.findall(found["details"])}
-        if "decode" in stages:
-            outside.append(ms - stages["prefill"] - stages["decode"])
+        if "source=model" not in found[0]:
+            served.append(ms)
+        elif stages.get("total", math.inf) <= ms:
+            outside.append(ms - stages["prefill"] - stages["decode"] - stages.get("delay", 0.0))
             evaluated.append(float(found["details"].rpartition("tokens=")[2].split("/")[2]))
-    return outside, evaluated
+    return Keystrokes(outside, served, evaluated)
 
 
 def _requests(log: Path) -> list[re.Match[str]]:

@@ -158,15 +158,16 @@ class Editor:
             raise HostUnavailable(str(self._status["message"]), hint="Run `coder-lsp doctor`.")
         return str(self._status["engine"])
 
-    async def ghost(self, path: str, before: str) -> Ghost | None:
-        """Ask for a suggestion where ``before`` ends; None when the server has none."""
+    async def ghost(self, path: str, before: str, *, asked: bool = True) -> Ghost | None:
+        """Ask for a suggestion where ``before`` ends; None when the server has none. Not ``asked``: as typing does."""
         position = _position(before)
+        kinds = lsp.InlineCompletionTriggerKind
         result = await self._ask(
             self._client.text_document_inline_completion_async(
                 lsp.InlineCompletionParams(
                     text_document=lsp.TextDocumentIdentifier(self._uri(path)),
                     position=position,
-                    context=lsp.InlineCompletionContext(lsp.InlineCompletionTriggerKind.Invoked),
+                    context=lsp.InlineCompletionContext(kinds.Invoked if asked else kinds.Automatic),
                 )
             )
         )
