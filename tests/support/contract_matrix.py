@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parents[2]
 SUITE = sorted((ROOT / "tests" / "native").glob("test_engine_contract*.py"))
-_NAME = re.compile(r"(?P<test>\w+)\[(?P<engine>[\w.:]+?)(-(?P<case>.*))?\]", re.DOTALL)
+_NAME = re.compile(r"(?P<test>\w+)\[(?P<engine>remote:llama(?:\.cpp|-cpp-python)|\w+)(-(?P<case>.*))?\]", re.DOTALL)
 
 
 def run() -> tuple[int, ET.Element]:
