@@ -1,4 +1,4 @@
-"""Runs a command under strace: every system call that makes or uses a socket, of it and of all that it starts, in a file.
+"""Runs a command under strace: each system call of it, and of all it starts, about a socket goes to a file.
 
 python watched.py LOG COMMAND…
 
