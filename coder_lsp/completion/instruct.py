@@ -20,6 +20,7 @@ from coder_lsp.completion.answer import (
     indent_of_declaration,
     repeats_itself,
 )
+from coder_lsp.completion.lines import UNSEEN
 from coder_lsp.languages import by_id
 from coder_lsp.types import AskRequest, CompletionRequest, FinishReason, InstructOutcome, Task, Trigger
 
@@ -178,7 +179,8 @@ def outcome(
     result: FimResult | None = None,
     snippets: tuple[Snippet, ...] = (),
 ) -> InstructOutcome:
-    """What an answer, or the beginning of one, means for the file."""
+    """What an answer, or the beginning of one, means for the file. What cannot be seen is left out of it."""
+    answer = UNSEEN.sub("", answer)
     if request.task is Task.EXPLAIN:
         text, start, end = answer.strip(), request.start, request.end
     else:

@@ -209,3 +209,9 @@ async def test_who_asks_by_name_is_answered_while_suggestions_are_paused():
     completions, _ = service("return 1\n```", enabled=False)
     completions.pause(None, on=True)
     assert (await completions.instruct(at("of a circle"))).reason == ""
+
+
+async def test_what_nobody_would_see_is_left_out():
+    completions, _ = service("return 1  # \u202eeurt\x1b[2J\n```", "It\u2066 is\x1b]0;x\x07 one.")
+    assert (await completions.instruct(at("of a circle"))).text.strip() == "return 1  # eurt[2J"
+    assert (await completions.instruct(at("x / 2", Task.EXPLAIN, upto="x / 2"))).text == "It is]0;x one."
