@@ -202,7 +202,8 @@ def comment_above(text: str, offset: int, language: str) -> str:
     """The words of the comment that ends above an offset, or on its line; empty if there is none."""
     marks = by_id(language).line_comments or ("#", "//")
     words: list[str] = []
-    lines = text[:offset].split("\n")
+    # The whole line: where editors have no insertion point, the cursor stands on a comment's first character.
+    lines = text[: _line(text, offset)[1]].split("\n")
     if not lines[-1].strip():
         lines.pop()
     for line in reversed(lines[-_SAME_LINES:]):
