@@ -1,0 +1,7 @@
+"""All targets: importing this makes them known to the engine."""
+
+from __future__ import annotations
+
+from fuzz import lsp_bytes
+
+MODULES = (lsp_bytes,)

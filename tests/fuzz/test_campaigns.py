@@ -1,0 +1,25 @@
+"""Each target's short share with a fixed seed, and every input that once did harm. ``scripts/fuzz`` has long campaigns."""
+
+from __future__ import annotations
+
+import pytest
+from fuzz import targets
+from fuzz.engine import TARGETS, replay, run
+
+assert targets
+SEED = 20
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_random_inputs_do_no_harm(name, tmp_path):
+    aim = TARGETS[name]
+    outcome = run(aim, tmp_path, inputs=aim.share, seed=SEED)
+    assert outcome.error is None, f"{name}: {outcome.crash!r}: {outcome.error!r}"
+    assert outcome.inputs
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [(name, file) for name, aim in sorted(TARGETS.items()) for file in aim.crashes]
+)
+def test_what_once_did_harm_does_none(name, file, tmp_path):
+    replay(TARGETS[name], tmp_path, file)
