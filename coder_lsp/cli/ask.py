@@ -192,10 +192,12 @@ class _Shown:
         difference = difflib.unified_diff(
             self._request.text.splitlines(keepends=True), changed.splitlines(keepends=True), str(file), str(file)
         )
+        from coder_lsp.cli.console import harmless
+
         click.echo("", err=True)
         for line in difference:
             colour = {"+": "green", "-": "red"}.get(line[:1])
-            click.secho(line.rstrip("\n"), fg=colour, err=True)
+            click.secho(harmless(line.rstrip("\r\n")), fg=colour, err=True)
         what = f"written to {file}" if written else f"not written; --apply writes it into {file}"
         click.echo(what, err=True)
 

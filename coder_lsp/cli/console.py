@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 import sys
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from coder_lsp.errors import CoderLspError
+
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def emit_json(value: Any) -> None:
@@ -43,6 +47,11 @@ def console(*, stderr: bool = False, color: bool | None = None) -> Console:
         no_color=True if color is False else None,
         force_terminal=False if color is False else None,
     )
+
+
+def harmless(line: str) -> str:
+    """A line out of a file as a terminal may have it: control characters spelled out, which could order it about."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
 
 
 def print_error(error: CoderLspError) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coder_lsp.cli.console import console, emit_json
+from coder_lsp.cli.console import console, emit_json, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def context(
         emit_json(found)
         return
     for row in report(found):
-        click.echo(row)
+        click.echo(harmless(row))
     if found["tokens_by"] == "estimate":
         click.echo(f"{config.model} is not installed: tokens are estimated", err=True)
 

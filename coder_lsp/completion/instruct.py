@@ -20,6 +20,7 @@ from coder_lsp.completion.answer import (
     indent_of_declaration,
     repeats_itself,
 )
+from coder_lsp.completion.lines import UNSEEN
 from coder_lsp.languages import by_id
 from coder_lsp.types import AskRequest, CompletionRequest, FinishReason, InstructOutcome, Task, Trigger
 
@@ -178,7 +179,8 @@ def outcome(
     result: FimResult | None = None,
     snippets: tuple[Snippet, ...] = (),
 ) -> InstructOutcome:
-    """What an answer, or the beginning of one, means for the file."""
+    """What an answer, or the beginning of one, means for the file. What cannot be seen is left out of it."""
+    answer = UNSEEN.sub("", answer)
     if request.task is Task.EXPLAIN:
         text, start, end = answer.strip(), request.start, request.end
     else:
@@ -200,7 +202,8 @@ def comment_above(text: str, offset: int, language: str) -> str:
     """The words of the comment that ends above an offset, or on its line; empty if there is none."""
     marks = by_id(language).line_comments or ("#", "//")
     words: list[str] = []
-    lines = text[:offset].split("\n")
+    # The whole line: where editors have no insertion point, the cursor stands on a comment's first character.
+    lines = text[: _line(text, offset)[1]].split("\n")
     if not lines[-1].strip():
         lines.pop()
     for line in reversed(lines[-_SAME_LINES:]):

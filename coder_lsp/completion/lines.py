@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 TAB_COLUMNS = 4
 """Columns of a tab where tabs and spaces meet in one comparison; within one style the value does not matter."""
 
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+"""Characters that nobody sees, or that make text look like another: controls, line breaks that are none, embeddings of
+the other direction (https://trojansource.codes), tags. A small model copies them out of the files it is shown."""
+
 
 def leading(line: str) -> str:
     """The indentation of a line, as it is written."""

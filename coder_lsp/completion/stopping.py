@@ -11,6 +11,8 @@ BLOCK ends before a line that is indented less than the block, except for what c
 what goes on with its statement (``else``), and these only if the text below does not have them already; before a
 bracket that the text below closes; before the next definition; where the text below begins; where lines repeat.
 Blank lines inside the block are part of it.
+
+Either ends before a line that holds what cannot be seen: nobody could judge such a suggestion by looking at it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from coder_lsp.completion.brackets import provided, scan_before
 from coder_lsp.completion.lines import (
+    UNSEEN,
     closes_block,
     continues_block,
     defines,
@@ -89,7 +92,10 @@ class StopRule:
         self._pending += delta.replace("\r", "")
         while not self.reason:
             line, newline, remainder = self._pending.partition("\n")
-            if len(line) > MAX_LINE_CHARACTERS:
+            if UNSEEN.search(line, 0, MAX_LINE_CHARACTERS):
+                self._pending = ""
+                self._end("holds what cannot be seen")
+            elif len(line) > MAX_LINE_CHARACTERS:
                 self._take(line[:MAX_LINE_CHARACTERS])
                 self._end("line too long")
             elif newline:

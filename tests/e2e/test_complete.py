@@ -1,13 +1,10 @@
-"""``coder-lsp complete`` on real files, with and without a network."""
+"""``coder-lsp complete`` on real files."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 import pytest
-from support.session import session
 
 SOURCE = "import json\n\n\ndef load(path):\n    with open(path) as f:\n        return json.\n"
 
@@ -63,39 +60,6 @@ def test_a_file_that_is_not_text_is_refused(run, tmp_path):
     finished = run("complete", str(tmp_path / "x.py"), "-l", "0", "-c", "0")
     assert finished.returncode == 2
     assert "not UTF-8" in finished.stderr
-
-
-@pytest.fixture
-def cut():
-    """A command prefix under which a process has no network at all, not even loopback."""
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare command to cut the network with")
-    if subprocess.run(["unshare", "-rn", "true"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("this system does not let us make a network namespace (unshare -rn)")
-    return ("unshare", "-rn")
-
-
-def test_without_any_network_completion_works_and_pull_says_one_clear_line(run, source, cut):
-    finished = run("complete", str(source), "-l", "5", "-c", "20", prefix=cut)
-    assert finished.stdout == "load(f)\n", finished.stderr
-
-    finished = run("models", "pull", "smollm2-135m-instruct", "--yes", prefix=cut)
-    assert finished.returncode == 1
-    errors = [line for line in finished.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, finished.stderr
-    assert "Traceback" not in finished.stderr
-
-
-async def test_without_any_network_the_server_serves(real_home, source, cut):
-    async with session(source.parent, prefix=cut) as editor:
-        editor.open("load.py", SOURCE)
-        assert await editor.ghost("load.py", 5, 20) == "load(f)"
-
-
-def test_without_any_network_the_demo_runs(run, cut):
-    finished = run("demo", "--json", prefix=cut)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout
 
 
 def test_the_offline_switch_forbids_pulling(run):

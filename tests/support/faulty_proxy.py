@@ -35,8 +35,8 @@ FAULTS = {
 
 class FaultyProxy:
     """Listens at ``url`` for a server at ``target``, which may change; with ``tls``, an ``ssl.SSLContext``, by TLS.
-    ``seen`` collects the heads of requests; ``hung_up`` is set when the client closed a connection before the answer
-    was whole.
+    ``seen`` collects the heads of requests and ``bodies`` what came with them; ``hung_up`` is set when the client
+    closed a connection before the answer was whole.
     """
 
     def __init__(self, target, tls=None):
@@ -47,6 +47,7 @@ class FaultyProxy:
         self.cut_after = 300
         self.elsewhere = "http://127.0.0.1:9/"
         self.seen = []
+        self.bodies = []
         self.hung_up = threading.Event()
         self._once = set()
         self._loop = asyncio.new_event_loop()
@@ -99,6 +100,7 @@ class FaultyProxy:
                 0,
             )
             body = await reader.readexactly(length)
+            self.bodies.append(body)
             if not await self._answer(head + body, reader, writer):
                 return
 

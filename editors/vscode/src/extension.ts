@@ -7,6 +7,7 @@ import { doctor } from "./doctor";
 import { FirstSteps, openWalkthrough } from "./firstSteps";
 import { Focus } from "./focus";
 import { Installer } from "./installer";
+import { Instructions } from "./instructions";
 import { showMenu } from "./menu";
 import { chooseModel } from "./models";
 import { Pages } from "./pages";
@@ -35,6 +36,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const client = new Session(context, output, board);
   session = client;
   const pages = new Pages();
+  const instructions = new Instructions(client);
   const statistics = new Statistics(client);
   const installer = new Installer(context, output);
   const steps = new FirstSteps(context, client, installer, board, output);
@@ -43,6 +45,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     board,
     client,
     pages,
+    instructions,
     statistics,
     installer,
     new StatusBar(board),
@@ -80,11 +83,11 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     );
   };
 
-  const command = (name: string, run: () => Promise<unknown>) => {
+  const command = (name: string, run: (uri?: vscode.Uri) => Promise<unknown>) => {
     context.subscriptions.push(
-      vscode.commands.registerCommand(`coderLsp.${name}`, async () => {
+      vscode.commands.registerCommand(`coderLsp.${name}`, async (given?: unknown) => {
         try {
-          await run();
+          await run(given instanceof vscode.Uri ? given : undefined);
         } catch (error) {
           await showFailure(error, output);
         }
@@ -104,6 +107,14 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");
     await vscode.commands.executeCommand("editor.action.inlineSuggest.trigger");
   });
+  command("generate", () => instructions.run("generate"));
+  command("generateOutlined", () => instructions.run("generate", true));
+  command("rewrite", () => instructions.run("rewrite"));
+  command("rewriteOutlined", () => instructions.run("rewrite", true));
+  command("explain", () => instructions.run("explain"));
+  command("writeTests", () => instructions.run("writeTests"));
+  command("applyProposal", (uri) => instructions.proposals.apply(uri));
+  command("discardProposal", (uri) => instructions.proposals.discard(uri));
   command("chooseModel", () => chooseModel(client));
   command("showContext", () => showContext(client, pages));
   command("statistics", () => statistics.show());

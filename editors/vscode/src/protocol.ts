@@ -10,6 +10,7 @@ export const SECTION = "coder-lsp";
 export const Method = {
   status: "coder-lsp/status",
   didFocus: "coder-lsp/didFocus",
+  preview: "coder-lsp/preview",
 } as const;
 
 export const ServerCommand = {
@@ -22,6 +23,10 @@ export const ServerCommand = {
   pullModel: "coder-lsp.pullModel",
   context: "coder-lsp.context",
   statsPage: "coder-lsp.statsPage",
+  generate: "coder-lsp.generate",
+  rewrite: "coder-lsp.rewrite",
+  explain: "coder-lsp.explain",
+  writeTests: "coder-lsp.writeTests",
 } as const;
 
 export type HostState = "stopped" | "starting" | "loading" | "ready" | "generating" | "paused" | "error";
@@ -92,6 +97,34 @@ export interface SeenContext {
   /** Why it is empty. */
   reason: string;
   snippets: Snippet[];
+}
+
+export interface Span {
+  start: { line: number; character: number };
+  end: { line: number; character: number };
+}
+
+/** What an instruction would come to so far: `text` for `range` of that version of the document. */
+export interface Preview {
+  id: string;
+  uri: string;
+  version: number;
+  range: Span;
+  text: string;
+  done: boolean;
+}
+
+/** What an instruction came to. */
+export interface Instructed {
+  task: string;
+  text: string;
+  range: Span;
+  version: number;
+  applied: boolean;
+  /** Why nothing was written or applied. */
+  reason: string;
+  model: string;
+  engine: string;
 }
 
 export interface Page {

@@ -27,7 +27,7 @@ import {
 } from "vscode-languageclient/node";
 import { Backoff } from "./backoff";
 import { isServer, locateServer, type Server } from "./locate";
-import { Method, SECTION, ServerCommand, type ServerStatus } from "./protocol";
+import { Method, SECTION, ServerCommand, type Preview, type ServerStatus } from "./protocol";
 import { explicitSettings, isDisabledHere, own, serverKeys } from "./settings";
 import { setContext, type StateBoard } from "./state";
 
@@ -38,6 +38,9 @@ const DOCUMENTS: DocumentSelector = SCHEMES.map((scheme) => ({ scheme }));
 
 /** How long a server that is starting may keep the end of it waiting. */
 const STOP_MS = 5000;
+
+/** Runs a command of the server in our way, given the argument of a code action. */
+export type Handler = (argument: object) => Promise<unknown>;
 
 export type Progress = (message: string, share: number | undefined) => void;
 
@@ -65,6 +68,8 @@ export class Session implements vscode.Disposable {
   private begun: Promise<void> = Promise.resolve();
   private readonly backoff = new Backoff();
   private readonly keys: string[];
+  private readonly handlers = new Map<string, Handler>();
+  private readonly previewed = new vscode.EventEmitter<Preview>();
   private readonly started = new vscode.EventEmitter<undefined>();
   private readonly gaveUp = new vscode.EventEmitter<string>();
   private readonly said = new vscode.EventEmitter<{ type: MessageType; message: string }>();
@@ -74,6 +79,8 @@ export class Session implements vscode.Disposable {
   readonly onDidGiveUp = this.gaveUp.event;
   /** What the server wants the user to read. */
   readonly onDidSay = this.said.event;
+  /** What a command that was given an id has come to so far. */
+  readonly onDidPreview = this.previewed.event;
 
   constructor(
     private readonly context: vscode.ExtensionContext,
@@ -122,6 +129,11 @@ export class Session implements vscode.Disposable {
     client.onNotification(Method.status, (status: ServerStatus) => {
       if (generation === this.generation) {
         this.board.update({ server: status });
+      }
+    });
+    client.onNotification(Method.preview, (preview: Preview) => {
+      if (generation === this.generation) {
+        this.previewed.fire(preview);
       }
     });
     const starting = client.start();
@@ -209,6 +221,12 @@ export class Session implements vscode.Disposable {
     }
   }
 
+  /** Have commands that code actions name run by us instead of by the library. */
+  handle(command: string, handler: Handler): vscode.Disposable {
+    this.handlers.set(command, handler);
+    return new vscode.Disposable(() => this.handlers.delete(command));
+  }
+
   /** Whether this document is one that the server knows. */
   knows(document: vscode.TextDocument): boolean {
     return SCHEMES.includes(document.uri.scheme);
@@ -216,7 +234,7 @@ export class Session implements vscode.Disposable {
 
   dispose(): void {
     clearTimeout(this.restartTimer);
-    vscode.Disposable.from(this.started, this.gaveUp, this.said).dispose();
+    vscode.Disposable.from(this.started, this.gaveUp, this.said, this.previewed).dispose();
   }
 
   /** What the server is given of the settings: for other programs that should run as it does. */
@@ -287,6 +305,11 @@ export class Session implements vscode.Disposable {
       executeCommand: async (command, args, next) => {
         if (command === ServerCommand.accepted) {
           setContext("accepted", true);
+        }
+        const handler = this.handlers.get(command);
+        const argument: unknown = args[0];
+        if (handler && typeof argument === "object" && argument !== null) {
+          return handler(argument);
         }
         return (await next(command, args)) as unknown;
       },

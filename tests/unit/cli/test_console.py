@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coder_lsp.cli.console import console, emit_json
+from coder_lsp.cli.console import console, emit_json, harmless
 from coder_lsp.types import FinishReason, TokenCounts
 
 
@@ -62,3 +62,8 @@ def test_stderr_console(capsys):
     console(stderr=True).print("remark")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "remark\n")
+
+
+def test_a_line_out_of_a_file_gives_the_terminal_no_orders():
+    assert harmless("\tx = '\x1b]0;title\x07\r'") == "\tx = '\\x1b]0;title\\x07\\x0d'"
+    assert harmless("naïve → 猫") == "naïve → 猫"

@@ -96,3 +96,11 @@ def test_no_context_is_an_answer_with_its_reason(root):
 
 def test_a_place_that_is_not_there_is_refused(root):
     assert isinstance(run(root / "main.py", 99, 0, status=1).exception, InputError)
+
+
+def test_a_hostile_file_gives_the_terminal_no_orders(root):
+    shapes = root / "lib/shapes.py"
+    shapes.write_text(shapes.read_text().replace("def ", "# \x1b]0;title\ndef ", 1))
+    result = run(root / "main.py", 4, 19)
+    assert "lib/shapes.py" in result.stdout
+    assert "\x1b" not in result.stdout

@@ -156,6 +156,15 @@ def test_a_comment_above_is_an_instruction(text, language, said):
     assert comment_above(text, len(text), language) == said
 
 
+@pytest.mark.parametrize("column", [0, 4, 10, 24])
+def test_on_a_comments_line_the_whole_of_it_counts_wherever_the_cursor_is(column):
+    assert comment_above("x = 1\n    # return the sum\ny = 2\n", 6 + min(column, 20), "python") == "return the sum"
+
+
+def test_code_on_the_cursors_line_has_no_comment_above():
+    assert comment_above("# return the sum\nx = 1\n", 19, "python") == ""
+
+
 class Workspace:
     """One snippet for every place."""
 
@@ -209,3 +218,9 @@ async def test_who_asks_by_name_is_answered_while_suggestions_are_paused():
     completions, _ = service("return 1\n```", enabled=False)
     completions.pause(None, on=True)
     assert (await completions.instruct(at("of a circle"))).reason == ""
+
+
+async def test_what_nobody_would_see_is_left_out():
+    completions, _ = service("return 1  # \u202eeurt\x1b[2J\n```", "It\u2066 is\x1b]0;x\x07 one.")
+    assert (await completions.instruct(at("of a circle"))).text.strip() == "return 1  # eurt[2J"
+    assert (await completions.instruct(at("x / 2", Task.EXPLAIN, upto="x / 2"))).text == "It is]0;x one."

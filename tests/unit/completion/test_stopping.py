@@ -209,6 +209,22 @@ def test_an_endless_line_is_cut():
     assert reason in {"line too long", "line end"}
 
 
+@pytest.mark.parametrize(
+    "unseen", ["\x1b[2J", "\x00", "\x9b", "\u202e", "\u2066", "\u200b", "\u2028", "\ufeff", "\U000e0041"], ids=ascii
+)
+def test_a_line_with_what_nobody_sees_ends_it(unseen):
+    assert stop("python", "def f():\n    ¦\n", f"x = 1\n    y = '{unseen}'\n    z = 2\n") == (
+        "x = 1",
+        "holds what cannot be seen",
+    )
+    assert stop("python", "x = ¦\n", f"1{unseen}", LINE) == ("", "holds what cannot be seen")
+
+
+def test_what_other_scripts_need_is_no_such_thing():
+    for text in ("'שלום'", "'नमस्ते'", "'👩\u200d💻'", "'e\u0301'", "'\u200f'", "\t1"):
+        assert stop("python", "x = ¦\n", text, LINE)[0] == text
+
+
 def test_feed_says_when_it_is_enough():
     rule = StopRule("def f():\n    ", "\n", "python", BLOCK)
     assert rule.feed("return 1\n")
