@@ -20,7 +20,7 @@ from support.scripted_server import build
 from coder_lsp.server.server import CoderLanguageServer
 from coder_lsp.server.transport import BUFFER_BYTES, Streams, run
 
-_DEAF_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
 """A server that has not answered by then will not: each answer takes a millisecond."""
 
 CANARY = "canary_Zq7"
@@ -59,6 +59,8 @@ class Watch(logging.Handler):
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
     """Everything that is logged meanwhile, of our modules and of asyncio's, at every level."""
+    # pygls stays silent, as in coder-lsp serve.
+    logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
     watch, loggers = Watch(), [logging.getLogger(name) for name in ("coder_lsp", "asyncio", "concurrent")]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -88,7 +90,7 @@ class Session:
         Several where bytes before them may have announced more than came: the server then takes the first ones for it.
         """
         asked = [self.client.start_request("test/requests", {"padding": "." * padding})[1] for _ in range(tries)]
-        waiting = {asyncio.ensure_future(asyncio.wait_for(future, _DEAF_SECONDS)) for future in asked}
+        waiting = {asyncio.ensure_future(asyncio.wait_for(future, PATIENCE_SECONDS)) for future in asked}
         try:
             while waiting:
                 done, waiting = await asyncio.wait({*waiting, self.running}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fuzz import lsp_bytes
+from fuzz import lsp_bytes, lsp_orders
 
-MODULES = (lsp_bytes,)
+MODULES = (lsp_bytes, lsp_orders)
