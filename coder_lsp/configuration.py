@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import math
 import os
 import re
+import stat
 import sys
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -28,6 +28,7 @@ tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) 
 
 WORKSPACE_FILE = ".coder-lsp.toml"
 MAX_FILE_BYTES = 1_000_000
+_LARGEST = 2.0**63
 _ENVIRONMENT = {"CODER_LSP_OFFLINE": "offline", "CODER_LSP_MODEL": "model", "CODER_LSP_REMOTE_URL": "remote.url"}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _TABLE = tuple[tuple[str, str], ...]
@@ -181,12 +182,18 @@ def _read(file: Path, faults: list[ConfigError], *, may_be_absent: bool) -> Mapp
     try:
         if may_be_absent and not file.exists():
             return {}
-        if file.stat().st_size > MAX_FILE_BYTES:
+        if not stat.S_ISREG(file.stat().st_mode):
+            # A repository may bring a link to a device that never ends, or to one that never begins.
+            faults.append(ConfigError(f"{file}: not a file", hint="Not read; write the settings into a file."))
+            return {}
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             faults.append(
                 ConfigError(f"{file}: larger than {MAX_FILE_BYTES} bytes", hint="Not read; is it a TOML file?")
             )
             return {}
-        text = file.read_bytes().decode("utf-8")
+        text = content.decode("utf-8")
         settings: Mapping[str, Any] = tomllib.loads(text)
         return settings
     except tomllib.TOMLDecodeError as error:
@@ -260,7 +267,8 @@ def _check(value: Any, kind: Any, entry: Field[Any]) -> Any:
 def _as_type(value: Any, kind: Any) -> Any:
     if kind is bool and isinstance(value, bool):
         return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # An integer of JSON or TOML may have more digits than a float can hold, and no limit of ours is that far out.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
     # JSON has one kind of number: 48.0 is as good as 48.
     if kind is int and number and int(value) == value:
         return int(value)

@@ -119,7 +119,11 @@ def _canonical(language: str) -> str:
 
 
 def _path_of(uri: str) -> str:
-    return unquote(urlsplit(uri).path) if ":" in uri else uri
+    try:
+        return unquote(urlsplit(uri).path) if ":" in uri else uri
+    except ValueError:
+        # Half an IPv6 address. Its last part is a name all the same, and may be that of a secret.
+        return uri
 
 
 def _relative(path: str, root: str) -> str:

@@ -54,8 +54,12 @@ class ChosenAdapters:
         return settings
 
     def _looked_up(self, uri: str) -> tuple[str, ...]:
-        path = unquote(urlsplit(uri).path)
-        real = os.path.realpath(path[1:] if _DRIVE.match(path) else path)
+        try:
+            path = unquote(urlsplit(uri).path)
+            real = os.path.realpath(path[1:] if _DRIVE.match(path) else path)
+        except ValueError:
+            # No URI, or what no file system has as a name.
+            return self._everywhere
         for folder, setting in self._folders:
             if real == folder or real.startswith(folder.rstrip(os.sep) + os.sep):
                 return (setting,) if setting.strip() else ()

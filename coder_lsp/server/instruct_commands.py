@@ -14,9 +14,7 @@ import os
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
@@ -24,9 +22,12 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from coder_lsp.errors import CoderLspError
 from coder_lsp.server import convert
 from coder_lsp.server.arguments import refused, value_of
+from coder_lsp.server.roots import path_of
 from coder_lsp.types import InstructRequest, Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from coder_lsp.documents.document import Document
     from coder_lsp.server.ports import Completions
     from coder_lsp.server.server import CoderLanguageServer
@@ -272,10 +273,9 @@ class InstructCommands:
 
 def tests_uri(uri: str, language: str) -> str | None:
     """Where tests of a file go: beside it, under the name that the language's tools look for; None if not a file."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
+    path = path_of(uri)
+    if path is None or not path.name or not path.is_absolute():
         return None
-    path = Path(unquote(parts.path))
     stem, ending = path.stem, path.suffix
     names = {
         "python": f"test_{stem}{ending}",
@@ -292,7 +292,9 @@ def tests_uri(uri: str, language: str) -> str | None:
 
 
 def _exists(uri: str) -> bool:
-    return Path(unquote(urlsplit(uri).path)).exists()
+    path = path_of(uri)
+    # Not Path.exists(), which raises for a name that is too long.
+    return path is not None and os.path.lexists(path)
 
 
 def _write_private(file: Path, text: str) -> None:

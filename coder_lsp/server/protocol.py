@@ -60,16 +60,18 @@ class CoderProtocol(LanguageServerProtocol):
         """Called for every object in a message, innermost first; the message itself is the one with ``jsonrpc``."""
         if "jsonrpc" not in data:
             return _within_range(data) if len(data) == 2 and "line" in data and "character" in data else data
-        if "method" in data and self.get_message_type(data["method"]) is None:
+        method, params, identity = data.get("method", ""), data.get("params"), data.get("id")
+        known = identity if isinstance(identity, (str, int)) else None
+        unreadable = Unreadable(
+            method if isinstance(method, str) else "", known, params, is_response="method" not in data
+        )
+        if not isinstance(method, str) or ("id" in data and (known is None or _is_notification(method))):
+            # Nothing an answer could name; or pygls takes the id out of a notification and answers nothing.
+            return unreadable
+        if "method" in data and self.get_message_type(method) is None:
             # JSON-RPC lets a method without parameters leave them out; pygls reads an unknown method only with them.
             data.setdefault("params", None)
         _forgive(data)
-        params, identity = data.get("params"), data.get("id")
-        known = identity if isinstance(identity, (str, int)) else None
-        unreadable = Unreadable(str(data.get("method", "")), known, params, is_response="method" not in data)
-        if "id" in data and known is None:
-            # Nothing an answer could name.
-            return unreadable
         try:
             return super().structure_message(data)
         except JsonRpcException:
@@ -189,10 +191,17 @@ class CoderProtocol(LanguageServerProtocol):
         if message.is_response:
             if message.id is not None:
                 self._handle_response(message.id, None, error)
-        elif message.id is not None:
+            return
+        if message.id is not None:
             self._send_response(message.id, error=error)
-        elif self._initialized:
+        if self._initialized:
             self._server.sync.lost(message.method, message.params)
+
+
+def _is_notification(method: str) -> bool:
+    """Whether LSP knows a method as one without an answer."""
+    kinds = lsp.METHOD_TO_TYPES.get(method)
+    return kinds is not None and kinds[1] is None
 
 
 def _within_range(position: dict[str, Any]) -> dict[str, Any]:
@@ -208,14 +217,14 @@ def _forgive(message: dict[str, Any]) -> None:
         return
     if method == lsp.INITIALIZE:
         params["capabilities"] = kept_capabilities(params.get("capabilities"))
-        if params.get("trace") not in {"off", "messages", "verbose"}:
+        if params.get("trace") not in ("off", "messages", "verbose"):
             params.pop("trace", None)
     elif method == lsp.TEXT_DOCUMENT_INLINE_COMPLETION:
         context = params.get("context")
         if not isinstance(context, dict):
             context = params["context"] = {}
         # Drafts of LSP 3.18 counted the kinds from zero.
-        if context.get("triggerKind") not in {1, 2}:
+        if context.get("triggerKind") not in (1, 2):
             context["triggerKind"] = lsp.InlineCompletionTriggerKind.Automatic.value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,12 +59,14 @@ class WorkspaceRoots:
 
 
 def path_of(uri: str) -> Path | None:
-    """The path of a ``file:`` URI, None for any other."""
+    """The path of a ``file:`` URI, None for any other and for what no file system has as a name."""
     try:
         text = to_fs_path(uri)
+        if not text or b"\0" in os.fsencode(text):
+            return None
     except ValueError:
         return None
-    return Path(text) if text else None
+    return Path(text)
 
 
 def _key(uri: str) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
 
 from coder_lsp.errors import InputError
+from coder_lsp.server.frames import FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 20
 _FLUSH_SECONDS = 2.0
 _SILENT = logging.getLogger("pygls.session")
 
@@ -63,7 +64,7 @@ async def stdio_streams(inward: int, outward: int) -> Streams:
     reader: Any
     writer: Any
     if _can_wait(inward):
-        reader = asyncio.StreamReader(limit=_BUFFER_BYTES)
+        reader = asyncio.StreamReader(limit=BUFFER_BYTES)
         source = os.fdopen(inward, "rb", buffering=0)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
     else:
@@ -127,7 +128,7 @@ async def accept(listener: socket.socket) -> Streams:
     listener.setblocking(False)
     connection, _ = await asyncio.get_running_loop().sock_accept(listener)
     listener.close()
-    reader, writer = await asyncio.open_connection(sock=connection, limit=_BUFFER_BYTES)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=BUFFER_BYTES)
     return Streams(reader, writer)
 
 
@@ -158,7 +159,8 @@ async def _session(server: CoderLanguageServer, connecting: Awaitable[Streams]) 
     server.protocol.set_writer(streams.writer)
     try:
         never = threading.Event()
-        await run_async(never, streams.reader, server.protocol, _SILENT, server.report_server_error)
+        frames = FrameReader(streams.reader)
+        await run_async(never, frames, server.protocol, _SILENT, server.report_server_error)
     finally:
         await server.protocol.answered()
         await _flushed(streams.writer)
@@ -215,7 +217,7 @@ def _log_end(session: asyncio.Future[None]) -> None:
     if error is None:
         logger.info("the client closed the connection")
     else:
-        # A truncated message, a line without end: nothing more can be read from this stream.
+        # A truncated message: nothing more can be read from this stream.
         logger.warning("the connection broke: %s", type(error).__name__)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from coder_lsp import paths
 from coder_lsp.config import Config, RemoteConfig
-from coder_lsp.configuration import config_reference, config_rows, load
+from coder_lsp.configuration import WORKSPACE_FILE, config_reference, config_rows, load
 
 
 @pytest.fixture
@@ -227,3 +228,21 @@ def test_where_code_is_sent_is_for_the_users_own_file_to_say(user, root):
     assert load(mine, {}).config.remote == RemoteConfig(url="https://own.example/v1", concurrent=9)
     own = {"CODER_LSP_REMOTE_URL": "http://localhost:8080"}
     assert load(environment=own).config.remote.url == "http://localhost:8080"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX devices")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/random"])
+def test_a_repository_cannot_have_a_device_read(tmp_path, device):
+    """A link to a device that never ends filled the memory: its size is 0."""
+    (tmp_path / WORKSPACE_FILE).symlink_to(device)
+    loaded = load(environment={}, workspace_roots=[tmp_path])
+    assert loaded.config == Config()
+    assert [fault.message.rpartition(": ")[2] for fault in loaded.faults] == ["not a file"]
+
+
+@pytest.mark.parametrize("key", ["adapters", "completion.max_tokens_line", "host.idle_seconds"])
+def test_a_number_larger_than_any_float_is_a_fault(key):
+    """It was compared as a float, which raised."""
+    loaded = load(environment={}, editor={key: 10**400})
+    assert loaded.config == Config()
+    assert len(loaded.faults) == 1

@@ -137,6 +137,11 @@ def test_without_a_path_the_uri_tells():
     assert gate().check(CompletionRequest(uri="file:///w/%2Eenv", text="A=", cursor=2)) == "looks like a secret"
 
 
+def test_a_uri_that_is_none_tells_by_its_last_part():
+    assert gate().check(CompletionRequest(uri="file://[::1/.env", text="A=", cursor=2)) == "looks like a secret"
+    assert gate().check(CompletionRequest(uri="file://[::1/a.py", text="A=", cursor=2)) == ""
+
+
 def test_size_limits():
     assert gate().check(request("x" * 10_001, 3)) == "line too long"
     assert gate().check(request("x\n" * 2_500_001, 3)) == "file too large"

@@ -338,6 +338,8 @@ def test_a_notebook_cell_and_a_document_without_a_file(lora, tmp_path):
     choice = chosen({"adapters": {str(tmp_path): "one"}})
     assert len(choice(CompletionRequest(f"vscode-notebook-cell:{tmp_path}/n.ipynb#W0", "", 0))) == 1
     assert choice(CompletionRequest("untitled:Untitled-1", "", 0)) == ()
+    for no_file in ("file:///a%00.py", "file://[::1/a.py", "file:///\ud800.py"):
+        assert choice(CompletionRequest(no_file, "", 0)) == ()
 
 
 def test_an_adapter_that_is_replaced_or_comes_later_is_taken_at_the_next_request(lora, other, tmp_path):

@@ -177,6 +177,11 @@ def test_a_languages_tools_find_its_tests(language: str, name: str) -> None:
     assert uri_of_tests("untitled:shop.py", language) is None
 
 
+@pytest.mark.parametrize("uri", ["", "file:", "file:///", "file://[::1", "file:///a%00.py", "file:///\ud800.py"])
+def test_what_has_no_name_has_no_tests_beside_it(uri: str) -> None:
+    assert uri_of_tests(uri, "python") is None
+
+
 async def test_an_editor_that_refuses_the_change_is_believed(uri: str) -> None:
     async with served(build(), answers={"workspace/applyEdit": lambda _: {"applied": False}}) as client:
         await begun(client, uri, answer="return 1\n```")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.lsp_client import LIMIT_SECONDS, LspError, environment, scripted, server_process
+from support.lsp_client import LIMIT_SECONDS, LspError, environment, scripted, served, server_process
+from support.scripted_server import build
 
 
 async def test_initialize_names_the_server_and_what_it_does() -> None:
@@ -151,6 +154,33 @@ async def test_what_is_no_json_and_what_is_no_message_leaves_the_session_alive()
         client.send({"id": "nobody-asked", "result": 1})
         assert await client.end() == 0
         assert [message["error"]["code"] for message in client.received if message.get("id", 0) is None] == [-32700]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        # Both were looked up in a set, which takes no list, and the request was never answered.
+        ("initialize", {"processId": None, "rootUri": None, "capabilities": {}, "trace": ["off"]}),
+        ("textDocument/inlineCompletion", {"context": {"triggerKind": [1]}}),
+        # Found by the campaign lsp-orders: pygls takes the id out of a notification and answers nothing.
+        ("initialized", {}),
+        ("textDocument/didOpen", {}),
+    ],
+)
+async def test_a_request_is_answered_whatever_its_values_are(method: str, params: dict[str, Any]) -> None:
+    async with served(build()) as client:
+        if method != "initialize":
+            await client.initialize()
+        with contextlib.suppress(LspError):
+            await client.request(method, params)
+
+
+async def test_a_method_that_is_no_text_is_passed_over() -> None:
+    async with served(build()) as client:
+        await client.initialize()
+        client.send({"id": 900, "method": ["shutdown"]})
+        client.send({"method": {}})
+        assert await client.request("test/requests") == []
 
 
 async def test_a_recorded_session_can_be_replayed_from_a_file_into_a_file(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ async def test_without_folders_the_root_uri_counts() -> None:
         ]
 
 
-@pytest.mark.parametrize("uri", ["", "file:", "http://host/a", "untitled:x", "file://[broken"])
+@pytest.mark.parametrize(
+    "uri", ["", "file:", "http://host/a", "untitled:x", "file://[broken", "file:///a%00b", "file:///\ud800"]
+)
 def test_what_is_no_file_has_no_place(uri: str) -> None:
     roots = WorkspaceRoots()
     roots.change(added=[uri])

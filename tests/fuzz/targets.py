@@ -1,0 +1,7 @@
+"""All targets: importing this makes them known to the engine."""
+
+from __future__ import annotations
+
+from fuzz import host_socket, lsp_bytes, lsp_edits, lsp_orders, settings_files
+
+MODULES = (host_socket, lsp_bytes, lsp_edits, lsp_orders, settings_files)

@@ -1,0 +1,26 @@
+"""Each target's short share with a fixed seed, and every input that once did harm. Long campaigns: ``scripts/fuzz``."""
+
+from __future__ import annotations
+
+import pytest
+from fuzz import targets
+from fuzz.engine import TARGETS, replay, run
+
+assert targets
+SEED = 20
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_random_inputs_do_no_harm(name, tmp_path):
+    aim = TARGETS[name]
+    outcome = run(aim, tmp_path, inputs=aim.share, seed=SEED)
+    assert outcome.error is None, f"{name}: {outcome.crash!r}: {outcome.error!r}"
+    assert outcome.inputs
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_what_once_did_harm_does_none(name, tmp_path):
+    for number, file in enumerate(TARGETS[name].crashes):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        replay(TARGETS[name], folder, file)
