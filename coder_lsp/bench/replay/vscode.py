@@ -211,6 +211,9 @@ class VsCode:
         await self.connection.ask("textDocument/inlineCompletion", self._place())[1]
         return (_now() - began_s) * 1000
 
+    def has_open(self, path: str) -> bool:
+        return path in self._versions
+
     def close_documents(self) -> None:
         """As if the user closed all tabs: files may change on disk without the server being told."""
         self.screen.clear()

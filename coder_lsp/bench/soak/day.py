@@ -85,6 +85,9 @@ class Day:
 
     async def _do(self, action: str, visit: Visit) -> bool:
         window = self.window
+        if not window.has_open(visit.path):
+            text = await asyncio.to_thread((self.root / visit.path).read_text, encoding="utf-8")
+            window.open(visit.path, visit.language, text, "")
         if action == "cancels":
             asked = [window.suggest() for _ in range(_CANCELS)]
             for number, _ in asked:
