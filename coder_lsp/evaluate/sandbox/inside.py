@@ -130,7 +130,7 @@ def _become(order: Order) -> NoReturn:
     while True:
         try:
             os.execve(order.command[0], order.command, order.environment)  # noqa: S606  # there is no shell in it
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203  # waited for, not hurried
             # The user has as many processes as this one may see: other programs' that multiply, and that end soon.
             if time.monotonic() > deadline:
                 raise
