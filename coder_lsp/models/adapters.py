@@ -47,6 +47,13 @@ class InstalledAdapter:
     """UTC, ISO 8601."""
 
 
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "sha256", "architecture", "base", "source", "added"), str),
+    **dict.fromkeys(("bytes", "rank", "matrices"), int),
+    "alpha": (int, float),
+}
+
+
 @dataclass(frozen=True)
 class BrokenAdapter:
     """A folder of the store that cannot be used, and why."""
@@ -268,21 +275,24 @@ def _load(name: str) -> InstalledAdapter | None:
         table = json.loads(record.read_text(encoding="utf-8"))
         file = table.pop("file")
         # A file name with a folder in it would let an edited record point anywhere.
-        if Path(file).name != file or table["name"] != name:
+        if not files.is_plain_name(file) or table["name"] != name:
             raise ValueError("wrong file or name")
         adapter = InstalledAdapter(**table, path=place / file)
-        size = int(table["bytes"])
+        # The host is told some of it and takes nothing of another type.
+        if any(not isinstance(getattr(adapter, key), kind) for key, kind in _TYPES.items()):
+            raise TypeError("a value of another type")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelCorrupt(f"the record of the adapter {name} is damaged: {record}", hint=hint) from error
     try:
         found = adapter.path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelCorrupt(f"the file of the adapter {name} is gone: {adapter.path}", hint=hint) from error
-    if found != size:
+    if found != adapter.bytes:
         raise ModelCorrupt(
-            f"the file of the adapter {name} has {found:,} bytes instead of {size:,}: {adapter.path}", hint=hint
+            f"the file of the adapter {name} has {found:,} bytes instead of {adapter.bytes:,}: {adapter.path}",
+            hint=hint,
         )
     return adapter
 

@@ -12,20 +12,35 @@ import hashlib
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from coder_lsp.errors import DiskFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     OnBytes = Callable[[int], object]
     """Told after each piece how many bytes of the whole are done."""
 
 CHUNK_BYTES = 4 << 20
+_LONGEST_NAME = 255
+"""Bytes, on every file system in use."""
 SPARE_BYTES = 64 << 20
 """Left free on the disk by our own check; a disk filled to the last byte breaks other programs."""
+
+
+def is_plain_name(name: str) -> bool:
+    r"""Whether a name can only be that of something in its folder: no way out of it, nothing no file system has.
+
+    >>> [is_plain_name(name) for name in ("a.gguf", "../a.gguf", "..", "", "a\\0")]
+    [True, False, False, False, False]
+    """
+    try:
+        encoded = os.fsencode(name)
+    except ValueError:
+        return False
+    return Path(name).name == name != ".." and 0 < len(encoded) <= _LONGEST_NAME and b"\0" not in encoded
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coder_lsp.errors import ModelCorrupt
 from coder_lsp.models import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECORD = "model.json"
 
@@ -69,11 +71,11 @@ def read(place: Path) -> Record | None:
     try:
         table = json.loads(text)
         record = Record(**{key: table[key] for key in _TYPES if key in table})
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ModelCorrupt(f"the record of {place.name} is damaged: {path} ({error})", hint=hint) from error
     wrong = [key for key, types in _TYPES.items() if not isinstance(getattr(record, key), types)]
     # A file name with a folder in it would let an edited record point anywhere; only a link may, and says so.
-    if not wrong and not record.linked and Path(record.file).name != record.file:
+    if not wrong and not record.linked and not files.is_plain_name(record.file):
         wrong.append("file")
     if not wrong and record.name != place.name:
         wrong.append("name")

@@ -13,6 +13,7 @@ import datetime as dt
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -353,7 +354,7 @@ def _load(name: str) -> InstalledModel | None:
     model = _installed(written, place)
     try:
         size = model.path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelCorrupt(f"the file of {name} is gone: {model.path}", hint=_again(name, model)) from error
     if size != written.bytes:
         raise ModelCorrupt(
@@ -459,8 +460,10 @@ def _check_digest(entry: CatalogEntry | None, digest: str, path: Path) -> None:
 
 def _delete(path: Path) -> int:
     try:
-        size = path.lstat().st_size
+        facts = path.lstat()
+        if stat.S_ISDIR(facts.st_mode):
+            return 0  # none that the store made
         path.unlink()
     except FileNotFoundError:
         return 0
-    return size
+    return facts.st_size

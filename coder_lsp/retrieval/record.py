@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from coder_lsp.retrieval.chunk import Chunk
-from coder_lsp.retrieval.store import FileRecord, SkippedFile
+from coder_lsp.retrieval.store import FileRecord, SkippedFile, aliases_in, names_in
 from coder_lsp.syntax.declared import Definition, Import
 from coder_lsp.workspace.filters import MAX_FILE_BYTES, left_out_by_size, left_out_by_text
 from coder_lsp.workspace.secrets import mask
@@ -128,14 +128,12 @@ def definition_of(row: SymbolRow) -> Definition:
 def import_of(row: ImportRow) -> Import:
     module, level, line, names, aliases = row
     # Most imports rename nothing, and a block reads hundreds of them.
-    pairs = tuple((name, original) for name, original in json.loads(aliases)) if aliases != "[]" else ()
+    pairs = aliases_in(aliases) if aliases != "[]" else ()
     return Import(module, _names(names), level, line, pairs)
 
 
-@lru_cache(maxsize=4096)
-def _names(packed: str) -> tuple[str, ...]:
-    """The same few are imported everywhere."""
-    return tuple(json.loads(packed))
+_names = lru_cache(maxsize=4096)(names_in)
+"""The same few are imported everywhere."""
 
 
 def _symbol_row(definition: Definition) -> SymbolRow:

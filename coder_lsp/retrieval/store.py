@@ -16,7 +16,7 @@ import json
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from coder_lsp.retrieval.database import (
     Fault,
@@ -65,6 +65,12 @@ SymbolRow = tuple[str, str, str, str, str, int, int]
 """name, kind, parent, signature, doc, start_line, end_line"""
 ImportRow = tuple[str, int, int, str, str]
 """module, level, line, names and aliases in JSON"""
+
+# What the columns hold, as they are asked for.
+_FILE = (str, int, int, bytes, str, str, int, bytes, bytes)
+_SKIPPED = (str, int, int, str)
+_SYMBOL = (str, str, str, str, str, int, int)
+_IMPORT = (str, int, int, str, str)
 
 
 @dataclass(frozen=True)
@@ -144,12 +150,12 @@ class Store:
             cursor = self._writer.execute(query)
             while rows := cursor.fetchmany(_ROWS_A_FETCH):
                 for row in rows:
-                    yield StoredFile(*row)
+                    yield StoredFile(*_as_written(row, _FILE))
 
     def load_skipped(self) -> list[SkippedFile]:
         with self._faults(writing=False):
             rows = self._writer.execute("SELECT path, size_bytes, mtime_ns, reason FROM skipped").fetchall()
-            return [SkippedFile(*row) for row in rows]
+            return [SkippedFile(*_as_written(row, _SKIPPED)) for row in rows]
 
     def write(
         self,
@@ -242,7 +248,7 @@ class Store:
 
         def read(run: sqlite3.Connection) -> list[tuple[str, SymbolRow]]:
             row = run.execute(_DEFINITIONS, (json.dumps(list(names)), limit)).fetchone()
-            return [(path, tuple(symbol)) for path, *symbol in json.loads(row[0])]
+            return [(path, _as_written(symbol, _SYMBOL)) for path, *symbol in json.loads(row[0])]
 
         return self._read(read)
 
@@ -254,7 +260,11 @@ class Store:
               AND (?2 IS NULL OR parent = ?2)
             ORDER BY id
         """  # noqa: S608  # the number of bits, not input
-        return self._read(lambda run: run.execute(query, (path, parent)).fetchall())
+
+        def read(run: sqlite3.Connection) -> list[SymbolRow]:
+            return [_as_written(row, _SYMBOL) for row in run.execute(query, (path, parent))]
+
+        return self._read(read)
 
     def imports_in(self, paths: Collection[str]) -> dict[str, list[ImportRow]]:
         """Path -> its imports, by line, of those files that have some."""
@@ -264,10 +274,14 @@ class Store:
             JOIN imports AS i ON i.id BETWEEN f.id << {_SHIFT} AND (f.id + 1 << {_SHIFT}) - 1
             ORDER BY i.id
         """  # noqa: S608  # the number of bits, not input
-        found: dict[str, list[ImportRow]] = {}
-        for path, *row in self._read(lambda run: run.execute(query, (json.dumps(list(paths)),)).fetchall()):
-            found.setdefault(path, []).append(tuple(row))
-        return found
+
+        def read(run: sqlite3.Connection) -> dict[str, list[ImportRow]]:
+            found: dict[str, list[ImportRow]] = {}
+            for path, *row in run.execute(query, (json.dumps(list(paths)),)):
+                found.setdefault(path, []).append(_as_written(row, _IMPORT))
+            return found
+
+        return self._read(read)
 
     def texts(self, paths: Collection[str]) -> dict[str, tuple[bytes, list[str]]]:
         """Path -> digest and lines, of those files that are here."""
@@ -287,8 +301,12 @@ class Store:
             SELECT f.path, f.size_bytes, f.mtime_ns, f.digest, f.language, f.package, f.lines, t.chunks, t.terms
             FROM files AS f JOIN terms AS t ON t.file = f.id WHERE f.path = ?
         """
-        row = self._read(lambda run: run.execute(query, (path,)).fetchone())
-        return StoredFile(*row) if row else None
+
+        def read(run: sqlite3.Connection) -> StoredFile | None:
+            row = run.execute(query, (path,)).fetchone()
+            return StoredFile(*_as_written(row, _FILE)) if row else None
+
+        return self._read(read)
 
     def counts(self) -> dict[str, int]:
         """Rows of the tables that a user may ask about."""
@@ -407,20 +425,58 @@ def lines_of(packed: bytes, count: int) -> list[str]:
     return lines
 
 
+def names_in(packed: str) -> tuple[str, ...]:
+    """The names of an import.
+
+    :raises ValueError: damaged.
+    """
+    names = json.loads(packed)
+    if not _are_texts(names):
+        raise ValueError("no names")
+    return tuple(names)
+
+
+def aliases_in(packed: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of another name and the name that it stands for.
+
+    :raises ValueError: damaged.
+    """
+    pairs = json.loads(packed)
+    if not isinstance(pairs, list) or not all(_are_texts(pair) and len(pair) == 2 for pair in pairs):
+        raise ValueError("no pairs")
+    return tuple((name, original) for name, original in pairs)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _as_written(row: Sequence[Any], kinds: tuple[type, ...]) -> Any:
+    """A row as it was written. SQLite keeps any value in any column, so one changed bit makes a number a text.
+
+    :raises TypeError: damaged.
+    """
+    if tuple(map(type, row)) != kinds:
+        raise TypeError("a value of another type")
+    return tuple(row)
+
+
 def _read_all(run: sqlite3.Connection) -> None:
     """Every value as it is read in use; ValueError, TypeError or sqlite3.Error where that cannot be done."""
-    for table in ("files", "symbols", "skipped"):
-        for _ in run.execute(f"SELECT * FROM {table}"):  # noqa: S608  # our own names
-            pass
-    for names, aliases in run.execute("SELECT names, aliases FROM imports"):
-        json.loads(names), json.loads(aliases)
+    for row in run.execute("SELECT name, kind, parent, signature, doc, start_line, end_line FROM symbols"):
+        _as_written(row, _SYMBOL)
+    for row in run.execute("SELECT path, size_bytes, mtime_ns, reason FROM skipped"):
+        _as_written(row, _SKIPPED)
+    for row in run.execute("SELECT module, level, line, names, aliases FROM imports"):
+        _as_written(row, _IMPORT)
+        names_in(row[3]), aliases_in(row[4])
     query = """
-        SELECT f.lines, x.text, t.chunks, t.terms
+        SELECT f.path, f.size_bytes, f.mtime_ns, f.digest, f.language, f.package, f.lines, t.chunks, t.terms, x.text
         FROM files AS f LEFT JOIN texts AS x ON x.file = f.id LEFT JOIN terms AS t ON t.file = f.id
     """
-    for lines, text, chunks, terms in run.execute(query):
-        lines_of(text, lines)
-        memoryview(chunks), memoryview(terms)
+    for *row, text in run.execute(query):
+        _as_written(row, _FILE)
+        lines_of(text, row[6])
 
 
 def _skipped_row(file: SkippedFile) -> tuple[str, int, int, str]:

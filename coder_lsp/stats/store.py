@@ -38,6 +38,13 @@ _SPARE_ROWS = 500
 """So many too many are kept until the next pruning."""
 _WAL_LIMIT_BYTES = 4 << 20
 _COLUMNS = tuple(field.name for field in fields(Shown))
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("int", "bool"), int),
+    **dict.fromkeys(("str", "Fate"), str),
+    "float": (int, float),
+    "tuple[float, ...]": bytes,
+}
+"""What a column of each field holds. SQLite keeps any value in any column, so one changed bit makes a number a text."""
 _TYPES = {"str": "TEXT", "Fate": "TEXT", "float": "REAL", "tuple[float, ...]": "BLOB"}
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -259,6 +266,8 @@ def _from_columns(columns: tuple[object, ...]) -> Shown | None:
     """None for a row that no version of ours wrote."""
     version, *rest = columns
     values = dict(zip(_COLUMNS, rest, strict=True))
+    if not all(isinstance(values[field.name], _KINDS[str(field.type)]) for field in fields(Shown)):
+        return None
     packed = array.array("f")
     try:
         packed.frombytes(values["features"])  # type: ignore[arg-type]

@@ -94,7 +94,10 @@ def test_names_that_could_be_paths_are_refused(lora, name):
         adapters.add(lora, name)
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"file": "../../x"}', "name", "size", "gone"])
+@pytest.mark.parametrize(
+    "damage",
+    ["{", "[]", "[" * 100_000, '{"file": "../../x"}', '{"file": ".."}', "name", "size", "gone", "type", "file"],
+)
 def test_a_damaged_adapter_is_reported_and_hurts_no_other(lora, other, damage):
     adapters.add(other, "good")
     bad = adapters.add(lora, "bad")
@@ -105,6 +108,10 @@ def test_a_damaged_adapter_is_reported_and_hurts_no_other(lora, other, damage):
         bad.path.write_bytes(b"x")
     elif damage == "name":
         record.write_text(record.read_text().replace('"name": "bad"', '"name": "good"'))
+    elif damage in {"type", "file"}:
+        # The digest went on to the host as it was, and each request with it was refused there.
+        wrong = {"type": {"sha256": 5}, "file": {"file": "a\0.gguf"}}[damage]
+        record.write_text(json.dumps(json.loads(record.read_text()) | wrong))
     else:
         record.write_text(damage)
     found = adapters.installed()

@@ -153,6 +153,11 @@ def test_a_folder_linked_into_the_store_by_hand_is_a_model_that_the_store_does_n
         lambda good: good.replace("My Model_Q4.gguf", "../../../etc/passwd"),
         lambda good: good.replace('"bytes": ', '"bytes": "x'),
         lambda good: json.dumps(json.loads(good) | {"bytes": "many"}),
+        # What no file system has as a name, or what is no name; and what is too deep for the parser.
+        lambda good: json.dumps(json.loads(good) | {"file": "a\0.gguf"}),
+        lambda good: json.dumps(json.loads(good) | {"file": ".."}),
+        lambda good: json.dumps(json.loads(good) | {"file": "x" * 300}),
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_record_is_a_clear_error_and_does_not_hide_the_others(gguf_file, damage):
@@ -168,6 +173,24 @@ def test_a_damaged_record_is_a_clear_error_and_does_not_hide_the_others(gguf_fil
     assert (broken.name, good) == ("mine", other)
     # The advice works: the record goes, and what it may have named is left and reported.
     assert store.remove("mine").left == (model.path,)
+
+
+def test_a_linked_record_that_names_no_possible_file_is_an_error(gguf_file):
+    store.add(gguf_file, "mine", link=True)
+    record = store.folder("mine") / "model.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"file": "/a\0.gguf"}))
+    with pytest.raises(ModelCorrupt, match="is gone"):
+        store.resolve("mine")
+
+
+def test_a_folder_in_place_of_a_record_is_left_by_a_removal(gguf_file):
+    model = store.add(gguf_file, "mine")
+    record = model.path.parent / "model.json"
+    record.unlink()
+    record.mkdir()
+    with pytest.raises(ModelCorrupt, match="cannot be read"):
+        store.resolve("mine")
+    assert store.remove("mine").left == (model.path, record)
 
 
 def test_a_model_file_that_became_shorter_is_refused(gguf_file):

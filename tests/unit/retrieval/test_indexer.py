@@ -557,6 +557,28 @@ def test_a_store_that_breaks_while_it_is_used_is_built_anew_around_open_document
     assert session.notices == [f"The index of {root} was damaged (a value cannot be read) and is built anew."]
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # Each of them ended the step on the indexer's thread, or the completion that asked.
+        "INSERT INTO skipped VALUES (x'00', 1, 1, '')",
+        "UPDATE files SET path = x'00' WHERE id = 1",
+        "UPDATE imports SET names = '5'",
+        "UPDATE symbols SET start_line = 'x'",
+    ],
+)
+def test_values_of_other_types_are_damage(start, fresh, root, spoil):
+    age(make(root, 20))
+    start(root).settle().stop()
+    with sqlite3.connect(database_path(root)) as database:
+        database.execute(spoil)
+    database.close()
+    session = start(root).settle()
+    contents(session.index)
+    assert becomes(session.index, fresh(root)) == ""
+    assert session.notices == [f"The index of {root} was damaged (a value cannot be read) and is built anew."]
+
+
 def test_without_a_place_for_the_database_the_index_is_in_memory(start, fresh, root, tmp_path, monkeypatch):
     make(root, 60)
     expected = fresh(root)

@@ -189,11 +189,15 @@ def test_features_of_another_version_are_not_read_as_ours(history, monkeypatch):
 
 
 def test_rows_that_nobody_could_have_written_are_left_out(history):
-    history.write([row(1), row(2), row(3)])
+    history.write([row(key) for key in range(1, 7)])
     with closing(sqlite3.connect(history_path())) as other, other:
         other.execute("UPDATE shown SET fate = 'eaten' WHERE key = 1")
         other.execute("UPDATE shown SET features = x'0102' WHERE key = 2")
-    assert [each.key for each in history.read()] == [3]
+        # SQLite keeps them as they are, and the report could not add them up.
+        other.execute("UPDATE shown SET latency_ms = 'x' WHERE key = 3")
+        other.execute("UPDATE shown SET language = x'00' WHERE key = 4")
+        other.execute("UPDATE shown SET characters = 1.5 WHERE key = 5")
+    assert [each.key for each in history.read()] == [6]
 
 
 WRITER = """
