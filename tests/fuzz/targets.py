@@ -12,6 +12,7 @@ from fuzz import (
     remote_answers,
     settings_files,
     suggestions,
+    syntax_texts,
 )
 
 MODULES = (
@@ -24,4 +25,5 @@ MODULES = (
     remote_answers,
     settings_files,
     suggestions,
+    syntax_texts,
 )
