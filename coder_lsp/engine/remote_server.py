@@ -35,6 +35,7 @@ _OWNERS = {"llamacpp": LLAMA_CPP, "vllm": VLLM, "sglang": SGLANG, "library": OLL
 _SECONDS = 3.0
 _CONTEXT_TOKENS = 4096
 """Taken for granted where a server does not say."""
+_LARGEST_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -204,10 +205,15 @@ def _loras(wire: Wire) -> tuple[Lora, ...]:
     if not isinstance(listed, list):
         return ()
     return tuple(
-        Lora(PurePath(each["path"]).stem, each["id"], float(each.get("scale") or 0.0))
+        Lora(PurePath(each["path"]).stem, each["id"], _scale(each.get("scale")))
         for each in listed
         if isinstance(each, dict) and isinstance(each.get("path"), str) and isinstance(each.get("id"), int)
     )
+
+
+def _scale(value: Any) -> float:
+    """0 for what is none, and for what nobody lays an adapter on with."""
+    return float(value) if isinstance(value, int | float) and -_LARGEST_SCALE <= value <= _LARGEST_SCALE else 0.0
 
 
 def _served(row: Mapping[str, Any]) -> Served:

@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from fuzz import databases, host_socket, lsp_bytes, lsp_edits, lsp_orders, model_records, settings_files
+from fuzz import (
+    databases,
+    host_socket,
+    lsp_bytes,
+    lsp_edits,
+    lsp_orders,
+    model_records,
+    remote_answers,
+    settings_files,
+    suggestions,
+    syntax_texts,
+)
 
-MODULES = (databases, host_socket, lsp_bytes, lsp_edits, lsp_orders, model_records, settings_files)
+MODULES = (
+    databases,
+    host_socket,
+    lsp_bytes,
+    lsp_edits,
+    lsp_orders,
+    model_records,
+    remote_answers,
+    settings_files,
+    suggestions,
+    syntax_texts,
+)

@@ -238,3 +238,15 @@ def test_requests_share_a_connection(connect):
     for text in ("a", "ab", "abc"):
         engine.generate(GenerateRequest(engine.tokenize(text)))
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("scale", ["strong", [], None, 10**400, float("nan"), -1e9], ids=lambda scale: str(scale)[:8])
+def test_a_scale_that_is_none_counts_nothing(served, scale):
+    """A text ended the look at a server with a ValueError, a number of 400 digits with an OverflowError."""
+    server = served(
+        {
+            "/v1/models": {"data": [{"id": "m", "owned_by": "llamacpp"}]},
+            "/lora-adapters": [json.dumps([{"id": 0, "path": "/a/acme.gguf", "scale": scale}]).encode()],
+        }
+    )
+    assert [(lora.stem, lora.scale) for lora in found(server).loras] == [("acme", 0.0)]
