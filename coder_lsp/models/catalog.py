@@ -126,7 +126,10 @@ def parse(text: str) -> Catalog:
 
     :raises ValueError: not TOML, or an entry that contradicts the rules stated in ``catalog.toml``.
     """
-    return Catalog(_entry(table) for table in _toml.loads(text).get("model", []))
+    tables = _toml.loads(text).get("model", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("models are not a list of tables ([[model]])")
+    return Catalog(_entry(table) for table in tables)
 
 
 def valid_name(name: str) -> bool:
@@ -168,6 +171,8 @@ def _entry(table: Mapping[str, Any]) -> CatalogEntry:
         )
     except KeyError as error:
         raise ValueError(f"model {table.get('name', '?')!r} lacks {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"model {table.get('name', '?')!r} has a value of another kind ({error})") from error
     _check(entry)
     return entry
 

@@ -77,6 +77,11 @@ min_memory_gb = 1
         (_ENTRY + 'sha256 = "ABC"\n', "digest"),
         (_ENTRY + '[[model.package]]\nrequirement = "p==1"\nmember = "m"\nbytes = 1\nwheel_bytes = 1\n', "digest"),
         (_ENTRY + _ENTRY, "twice"),
+        # Found by random inputs: a table, and parts that are words.
+        (_ENTRY.replace("[[model]]", "[model]"), "list of tables"),
+        ("model = ['a']", "list of tables"),
+        (_ENTRY + 'package = ["a"]\n', "another kind"),
+        (_ENTRY.replace("min_memory_gb = 1", "min_memory_gb = []"), "another kind"),
     ],
 )
 def test_a_catalogue_that_breaks_its_rules_is_refused(text, fault):
