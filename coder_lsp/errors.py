@@ -11,6 +11,7 @@ of these at the boundary where they enter, with their cause kept. Cancellation i
      │   ├─ ModelNotFound      the name is neither in the catalogue nor on this machine
      │   ├─ ModelNotInstalled  known, but not pulled yet
      │   ├─ ModelCorrupt       not a GGUF, truncated, or with another digest than it should have
+     │   ├─ ModelFromNewerVersion  a newer coder-lsp put it here
      │   └─ ModelUnsupported   an architecture or a vocabulary this build cannot run
      ├─ DownloadError
      │   ├─ OfflineError       the network is forbidden by the user
@@ -73,6 +74,10 @@ class ModelNotInstalled(ModelError):
 
 class ModelCorrupt(ModelError):
     """The file is not a GGUF, is truncated, or has another digest than it should have."""
+
+
+class ModelFromNewerVersion(ModelError):
+    """A newer coder-lsp put it here, in a form that this one does not know: not damaged, and not to be touched."""
 
 
 class ModelUnsupported(ModelError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -37,8 +38,12 @@ def adapters_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Logs and statistics."""
-    return _private(_base("state", platformdirs.user_state_path))
+    """Logs and statistics. One that others may look into is closed: earlier versions left it open on some systems."""
+    path = _private(_base("state", platformdirs.user_state_path))
+    with suppress(OSError):
+        if sys.platform != "win32" and path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    return path
 
 
 def cache_dir() -> Path:
@@ -52,6 +57,8 @@ def runtime_dir() -> Path:
     use a foreseeable name under ``/tmp``, which another user may have made first. The state folder is ours alone.
     """
     if sys.platform == "linux" and not os.environ.get("XDG_RUNTIME_DIR"):
+        # First: ``mkdir`` makes parents for everybody.
+        state_dir()
         return _private(_base("run", _state_run))
     return _private(_base("run", platformdirs.user_runtime_path))
 

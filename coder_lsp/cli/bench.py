@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LATE = {
     "remote": ("bench_remote", "Measure the remote engine, and how soon this machine stands in for a server."),
     "size": ("bench_size", "Estimate how many people one GPU of a team's server can complete for."),
+    "load": ("bench_soak", "Let many editors type on one host: does each get its share?"),
+    "soak": ("bench_soak", "Work in several windows for hours, and see whether anything grows or is lost."),
     "torch": ("bench_torch", "Measure the torch engine against what its device allows, and against transformers."),
     "agreement": ("bench_torch", "Count how often torch and llama.cpp say the same, on code under FOLDER."),
 }

@@ -80,16 +80,18 @@ def host(
 
 
 async def running_hosts() -> list[dict[str, Any]]:
-    """What each host of this user says about itself; one that does not answer has the state ``hangs``."""
+    """What each host of this user says about itself; one that does not answer has the state ``hangs``, one of a version
+    with which this one cannot speak ``another version``.
+    """
     from coder_lsp.host.protocol import to_json
 
     hosts = []
-    async for endpoint, client in _each_host():
+    async for endpoint, client, state in _each_host():
         if client:
             facts = to_json(await client.info())
             facts["clients"] -= 1  # this one
         else:
-            facts = {"pid": endpoint.pid, "model": endpoint.model, "state": "hangs"}
+            facts = {"pid": endpoint.pid, "model": endpoint.model, "state": state}
         hosts.append(facts)
     return hosts
 
@@ -99,7 +101,7 @@ async def stop_hosts() -> list[Endpoint]:
     from coder_lsp.host.address import kill
 
     stopped = []
-    async for endpoint, client in _each_host():
+    async for endpoint, client, _ in _each_host():
         asked = False
         if client is not None:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -112,8 +114,8 @@ async def stop_hosts() -> list[Endpoint]:
 
 
 async def _each_host() -> Any:
-    """(endpoint, connection) of every host that runs; the connection is None if it does not answer."""
-    from coder_lsp.errors import HostCrashed
+    """(endpoint, connection, state) of every host that runs; without a connection the state says why there is none."""
+    from coder_lsp.errors import HostCrashed, HostError
     from coder_lsp.host.address import known_keys, read_endpoint, sweep
     from coder_lsp.host.client import HostClient, HostHangs
 
@@ -125,12 +127,15 @@ async def _each_host() -> Any:
         try:
             client = await HostClient.open(endpoint, name="coder-lsp host", hello_seconds=_HELLO_SECONDS)
         except HostHangs:
-            yield endpoint, None
+            yield endpoint, None, "hangs"
         except (OSError, HostCrashed):
             continue  # it ended just now
+        except HostError:
+            # It refused us, or does not understand: of before an update, or of after it.
+            yield endpoint, None, "another version"
         else:
             try:
-                yield endpoint, client
+                yield endpoint, client, ""
             finally:
                 await client.close()
 
@@ -199,10 +204,10 @@ def _say_to_front(key: str) -> None:
     _let_go_of_streams()
 
 
-def _say_busy(_: str) -> int:
+def _say_busy(key: str) -> int:
     from coder_lsp.host.launch import BUSY
 
-    print(BUSY, flush=True)
+    print(BUSY, key, flush=True)
     return 0
 
 

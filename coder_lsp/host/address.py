@@ -22,7 +22,7 @@ import json
 import os
 import stat
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +82,15 @@ def hold_lock(key: str) -> BaseFileLock | None:
 
 
 def read_endpoint(key: str) -> Endpoint | None:
-    """The record of a host, which may be dead by now; None if there is none that can be read."""
+    """The record of a host, which may be dead by now; None if there is none that can be read.
+
+    What a newer version may have added to it is passed over, so that its hosts can be listed and ended, too.
+    """
     try:
-        return from_json(Endpoint, json.loads(_file(key, "json").read_bytes()))
-    except (OSError, ValueError, MalformedMessage):
+        table = json.loads(_file(key, "json").read_bytes())
+        known = {each.name for each in fields(Endpoint)}
+        return from_json(Endpoint, {name: value for name, value in table.items() if name in known})
+    except (OSError, ValueError, AttributeError, MalformedMessage):
         return None
 
 

@@ -34,7 +34,7 @@ from coder_lsp.host.protocol import (
 )
 from coder_lsp.host.rpc import ConnectionLost, Peer
 from coder_lsp.host.transport import connect
-from coder_lsp.types import FimResult, FinishReason, PromptPreview
+from coder_lsp.types import FimResult, FinishReason, HostState, PromptPreview
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,7 @@ class HostClient:
         self._on_lost: Callable[[], None] = lambda: None
         self._streams: dict[str | int, _Stream] = {}
         self._closing = False
+        self._version = __version__
         handlers = {protocol.DELTA: self._delta, protocol.STATUS: self._status}
         self._peer = Peer(reader, writer, notifications=handlers)
         self._reading = asyncio.create_task(self._read())
@@ -103,8 +104,9 @@ class HostClient:
         except BaseException:
             await client.close()
             raise
+        client._version = welcome.version
         for change in [welcome.current, *client._early]:
-            on_status(change)
+            on_status(client._noted(change))
         client._on_status, client._on_lost = on_status, on_lost
         if client.closed:
             raise HostCrashed("the model host went away while greeting")
@@ -206,7 +208,17 @@ class HostClient:
         self._peer.notify(protocol.CANCEL if stream.fault else protocol.ENOUGH, {"id": delta.id})
 
     def _status(self, params: Any) -> None:
-        self._on_status(from_json(StatusChange, params))
+        self._on_status(self._noted(from_json(StatusChange, params)))
+
+    def _noted(self, change: StatusChange) -> StatusChange:
+        """With a word on it if the host is of another version, which it is only where an update came while we ran.
+
+        It understands us, or it had not let us in. What else of this process is of before the update nobody knows.
+        """
+        if self._version == __version__ or change.status.message or change.status.state is not HostState.READY:
+            return change
+        message = f"coder-lsp was updated from {__version__} to {self._version} while it ran; restart the editor"
+        return dataclasses.replace(change, status=dataclasses.replace(change.status, message=message))
 
 
 class _Stream:

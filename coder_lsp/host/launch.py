@@ -1,7 +1,7 @@
 """Starting a host process and hearing how it went.
 
-The host is given its settings on stdin and says one line on stdout, ``listening KEY`` or ``busy`` (another process is
-the host of this address), before it lets go of both. It belongs to a session of its own and outlives the front that
+The host is given its settings on stdin and says one line on stdout, ``listening KEY`` or ``busy KEY`` (another process
+is the host of this address), before it lets go of both. It belongs to a session of its own and outlives the front that
 started it; as long as that front lives, a thread waits for its end, so that no zombie is left. What it writes to
 stderr before its log is open is kept for the error message.
 """

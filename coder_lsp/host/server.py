@@ -127,10 +127,11 @@ class HostServer:
             raise HostUnavailable("the host refused the connection: wrong token", hint="restart the editor")
         if greeting.protocol != protocol.PROTOCOL_VERSION:
             logger.warning("connection refused: protocol %d", greeting.protocol)
+            older = greeting.protocol < protocol.PROTOCOL_VERSION
             raise HostUnavailable(
                 f"the host speaks protocol {protocol.PROTOCOL_VERSION} (coder-lsp {__version__}),"
                 f" the editor's side {greeting.protocol} (coder-lsp {greeting.version})",
-                hint="stop the old host: coder-lsp host --stop",
+                hint="restart the editor" if older else "stop the old host: coder-lsp host --stop",
             )
         self._clients.append(client)
         logger.info("client %d connected (%s), %d now", client.number, greeting.client, len(self._clients))

@@ -274,25 +274,28 @@ class HostSupervisor:
             process.kill()
             raise HostUnavailable(f"the model host did not start within {START_SECONDS:g} s", hint=_hint()) from None
         word, _, key = line.partition(" ")
+        # Its own idea of the address: the model file may have changed since ours, or this package under our feet.
         if word == LISTENING:
             self._process = process
-            # Its own idea of the address: the model file may have changed since ours.
             client = await self._reach(await asyncio.to_thread(read_endpoint, key))
             if client is None:
                 raise HostCrashed("the model host ended right after its start", hint=_hint())
             return client
         if word == BUSY:
-            return await self._look(BUSY_LOOK_SECONDS)
+            return await self._look(BUSY_LOOK_SECONDS, key)
         status = await process.ended
         cause = process.last_words or describe_exit(status)
         raise HostUnavailable(f"the model host did not start: {cause}", hint=_hint())
 
-    async def _look(self, seconds: float) -> HostClient | None:
-        """Look for a host that is on its way."""
+    async def _look(self, seconds: float, key: str) -> HostClient | None:
+        """Look for a host that is on its way, at our address and at the one where the process we started found it."""
         end = asyncio.get_running_loop().time() + seconds
         wait = 0.02
         while True:
-            client = await self._reach(await asyncio.to_thread(self._find))
+            endpoint = await asyncio.to_thread(self._find) or (
+                await asyncio.to_thread(read_endpoint, key) if key else None
+            )
+            client = await self._reach(endpoint)
             if client or asyncio.get_running_loop().time() > end:
                 return client
             await asyncio.sleep(wait)

@@ -11,13 +11,14 @@ import contextlib
 import datetime as dt
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp import paths
 from coder_lsp.errors import InputError, ModelCorrupt, ModelError, ModelNotFound
 from coder_lsp.models import catalog, files, gguf_header, store
+from coder_lsp.models import record as records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,7 @@ def resolve(name_or_path: str) -> InstalledAdapter:
 
     :raises ModelNotFound: there is none.
     :raises ModelCorrupt: its file or record is damaged, or the file is no adapter.
+    :raises ModelFromNewerVersion: a newer coder-lsp put it here.
     """
     if store.looks_like_path(name_or_path):
         path = Path(name_or_path).expanduser().absolute()
@@ -264,7 +266,7 @@ def _described(name: str, path: Path, digest: str, header: gguf_header.GgufHeade
 
 def _table(adapter: InstalledAdapter) -> dict[str, Any]:
     table = asdict(adapter)
-    return table | {"file": table.pop("path").name}
+    return {"format": records.FORMAT, "file": table.pop("path").name} | table
 
 
 def _load(name: str) -> InstalledAdapter | None:
@@ -273,11 +275,13 @@ def _load(name: str) -> InstalledAdapter | None:
     hint = f"run: coder-lsp models remove --adapter {name}, then add it again"
     try:
         table = json.loads(record.read_text(encoding="utf-8"))
-        file = table.pop("file")
+        records.refuse_newer(table, record)
+        file = table["file"]
         # A file name with a folder in it would let an edited record point anywhere.
         if not files.is_plain_name(file) or table["name"] != name:
             raise ValueError("wrong file or name")
-        adapter = InstalledAdapter(**table, path=place / file)
+        known = {field.name for field in fields(InstalledAdapter)} & table.keys() - {"path"}
+        adapter = InstalledAdapter(**{key: table[key] for key in known}, path=place / file)
         # The host is told some of it and takes nothing of another type.
         if any(not isinstance(getattr(adapter, key), kind) for key, kind in _TYPES.items()):
             raise TypeError("a value of another type")

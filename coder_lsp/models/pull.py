@@ -11,7 +11,14 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from coder_lsp.errors import DiskFull, DownloadError, ModelCorrupt, ModelError, OfflineError
+from coder_lsp.errors import (
+    DiskFull,
+    DownloadError,
+    ModelCorrupt,
+    ModelError,
+    ModelFromNewerVersion,
+    OfflineError,
+)
 from coder_lsp.models import catalog, files, store
 from coder_lsp.models.partial import Partial
 from coder_lsp.models.progress import Silent
@@ -50,6 +57,7 @@ def pull(
     ``confirm`` decides about a file whose digest the catalogue does not know; without it such a file is refused.
 
     :raises ModelNotFound: not in the catalogue.
+    :raises ModelFromNewerVersion: it is here, and only a newer coder-lsp can say what it is.
     :raises OfflineError: the network would be needed and is forbidden.
     :raises DiskFull: not enough room; nothing was written.
     :raises DownloadError: no source could deliver it, or unverified and not confirmed.
@@ -92,6 +100,8 @@ def _already_here(entry: CatalogEntry, progress: Progress) -> InstalledModel | N
     except ModelCorrupt as fault:
         progress.note(f"{fault.message}; fetching it again")
         return None
+    except ModelFromNewerVersion:
+        raise
     except ModelError:
         return None
     if model.sha256 is not None or entry.sha256 is None:

@@ -1,8 +1,9 @@
 """The history of suggestions on disk: one SQLite file (WAL) in the state folder, readable by the user alone.
 
-Several windows write to it at once. A damaged file is set aside and a new one begun; what cannot be written raises
-:class:`HistoryError` and the caller (``recorder``) keeps it. Bounded by rows and by age. Holds numbers and the fixed
-words of ``events``, nothing else: there is no column for text.
+Several windows write to it at once. A damaged file is set aside and a new one begun; one of an older version is brought
+up to this one's, and one of a newer version is left as it is. What cannot be written raises :class:`HistoryError` and
+the caller (``recorder``) keeps it. Bounded by rows and by age. Holds numbers and the fixed words of ``events``, nothing
+else: there is no column for text.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 MAX_ROWS = 50_000
 """About 15 MB, and a year of a busy programmer."""
 MAX_AGE_DAYS = 400
@@ -45,17 +45,24 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "tuple[float, ...]": bytes,
 }
 """What a column of each field holds. SQLite keeps any value in any column, so one changed bit makes a number a text."""
-_TYPES = {"str": "TEXT", "Fate": "TEXT", "float": "REAL", "tuple[float, ...]": "BLOB"}
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-PRAGMA user_version = {SCHEMA_VERSION};
-CREATE TABLE shown (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, feature_version INTEGER NOT NULL,
-    {", ".join(f"{field.name} {_TYPES.get(str(field.type), 'INTEGER')} NOT NULL" for field in fields(Shown))}
-);
-CREATE UNIQUE INDEX shown_key ON shown (key);
-COMMIT;
+_STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE shown (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, feature_version INTEGER NOT NULL, key INTEGER NOT NULL,
+        at INTEGER NOT NULL, language TEXT NOT NULL, shape TEXT NOT NULL, source TEXT NOT NULL,
+        automatic INTEGER NOT NULL, fate TEXT NOT NULL, accepted_characters INTEGER NOT NULL,
+        reported INTEGER NOT NULL, shown_ms REAL NOT NULL, latency_ms REAL NOT NULL, prefill_ms REAL NOT NULL,
+        decode_ms REAL NOT NULL, characters INTEGER NOT NULL, lines INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+        reused_tokens INTEGER NOT NULL, evaluated_tokens INTEGER NOT NULL, generated_tokens INTEGER NOT NULL,
+        features BLOB NOT NULL, weight REAL NOT NULL
+    );
+    CREATE UNIQUE INDEX shown_key ON shown (key);
+    """,
+)
+"""What makes version 1 of an empty file, version 2 of version 1 and so on. A step that was released never changes:
+files that it made are out there.
 """
+SCHEMA_VERSION = len(_STEPS)
 _WRITE = (
     f"INSERT INTO shown (feature_version, {', '.join(_COLUMNS)}) "  # noqa: S608  (our own names)
     f"VALUES ({', '.join('?' * (1 + len(_COLUMNS)))}) ON CONFLICT (key) DO UPDATE SET "
@@ -147,6 +154,8 @@ class History:
         try:
             yield self._database or self._open()
         except sqlite3.Error as error:
+            if self._database is not None:
+                self._look_whether_newer(self._database)
             damaged = _is_damage(error)
             if damaged:
                 self._replace()
@@ -159,6 +168,16 @@ class History:
         except OSError as error:
             self.close()
             raise HistoryError(f"cannot use {self.path}: {error.strerror or error}") from error
+
+    def _look_whether_newer(self, database: sqlite3.Connection) -> None:
+        """A newer coder-lsp may have changed the tables while we had them open: that looks like damage and is none."""
+        try:
+            self._refuse_newer(database)
+        except HistoryError:
+            self.close()
+            raise
+        except sqlite3.Error:
+            pass  # damage, then
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -186,28 +205,47 @@ class History:
         return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        version = _version(database)
-        if version > SCHEMA_VERSION:
-            raise HistoryError(
-                f"{self.path} has the format {version} of a newer coder-lsp; this one knows {SCHEMA_VERSION}",
-                hint="update coder-lsp, or delete the file",
-            )
+        self._refuse_newer(database)
         database.execute("PRAGMA journal_mode = WAL").fetchall()
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
-        if version == 0:
-            try:
-                database.executescript(_SCHEMA)
-            except sqlite3.OperationalError as error:
-                # Two windows may come here at once: the second one finds the table made.
-                if "already exists" not in str(error):
-                    raise
-                database.rollback()
+        self._bring_up_to_date(database)
         # Reads every page's checks; some ten milliseconds for a full history, once a session.
         (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             raise sqlite3.DatabaseError("database disk image is malformed")
         database.execute(_READ, (sys.maxsize,)).fetchall()
+
+    def _refuse_newer(self, database: sqlite3.Connection) -> None:
+        version = _version(database)
+        if version > SCHEMA_VERSION:
+            raise HistoryError(
+                f"{self.path} has the format {version} of a newer coder-lsp; this one knows {SCHEMA_VERSION}",
+                hint="restart the editor if coder-lsp was updated while it ran; else update coder-lsp",
+            )
+
+    def _bring_up_to_date(self, database: sqlite3.Connection) -> None:
+        """The steps that are missing, all or none of them; killed in between, the file is what it was."""
+        if _version(database) == SCHEMA_VERSION:
+            return
+        # Two windows may come here at once: the second one waits, and looks again at what the first has left.
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            version = _version(database)
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version < 0 or (tables and not version):
+                raise sqlite3.DatabaseError("database disk image is malformed: it says no version")
+            # Not executescript(): it would commit before each.
+            for statement in "".join(_STEPS[version:]).split(";"):
+                database.execute(statement)
+            # Between the two looks a newer one may have come.
+            if version < SCHEMA_VERSION:
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.execute("COMMIT")
+        except BaseException:
+            database.rollback()
+            raise
+        self._refuse_newer(database)
 
     def _replace(self) -> None:
         """Set a damaged file aside, unless another window did so since we opened it."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.faulty_proxy import FaultyProxy
 
 from coder_lsp.paths import HOME_VARIABLE
 
@@ -27,3 +28,11 @@ def run(real_home: Path):
         )
 
     return _run
+
+
+@pytest.fixture
+def proxy(server):
+    """A network between a session and the module's own ``server``."""
+    proxy = FaultyProxy(server.url)
+    yield proxy
+    proxy.close()

@@ -1,4 +1,4 @@
-"""``coder-lsp bench replay`` and ``flame`` as real processes: the typist types into the real server."""
+"""``coder-lsp bench replay``, ``soak`` and ``flame`` as real processes: the typist types into the real server."""
 
 from __future__ import annotations
 
@@ -47,6 +47,23 @@ def test_a_replay_types_everything_and_ends_its_processes(run, project):
         process for process in psutil.process_iter(["cmdline"]) if "clr-" in " ".join(process.info["cmdline"] or ())
     ]
     assert left == []
+
+
+def test_a_soak_answers_all_requests_and_leaves_a_line_for_each_look(run, project, tmp_path):
+    record = tmp_path / "soak.jsonl"
+    done = run("bench", "soak", str(project), "--minutes", "0.2", "--record", str(record), "--json")
+    assert done.stdout, done.stderr
+    figures = json.loads(done.stdout)
+    requests = figures["requests"]
+    assert requests["asked"] == requests["answered"] > 50
+    assert (requests["lost"], requests["doubled"], requests["failed"]) == (0, 0, 0)
+    assert figures["faults_logged"] == 0
+    assert figures["done"]["visits"] >= 2
+    seen = [json.loads(line) for line in record.read_text().splitlines()]
+    assert seen[-1]["host"]["memory_mb"] > 100
+    assert all(front["memory_mb"] > 10 for front in seen[-1]["fronts"])
+    assert "Traceback" not in done.stderr
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "cls-" in " ".join(p.info["cmdline"] or ())]
 
 
 def test_a_peer_that_is_not_installed_is_named_with_the_command_that_installs_it(run, project):

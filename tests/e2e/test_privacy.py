@@ -77,13 +77,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def proxy(server):
-    proxy = FaultyProxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def root(tmp_path):
     """A repository with canaries, each in a file that would be the best context of all, were it allowed."""
     root = tmp_path / "workspace"

@@ -24,13 +24,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def proxy(server):
-    proxy = FaultyProxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def root(tmp_path):
     root = tmp_path / "project"
     root.mkdir()

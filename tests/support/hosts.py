@@ -33,8 +33,9 @@ def running_hosts(home):
 class Launcher:
     """A HostLauncher with the scripted worker, that remembers what it started."""
 
-    def __init__(self, *options):
-        self._launcher = HostLauncher(options=("--worker", "support.scripted_worker:load", *options))
+    def __init__(self, *options, **launcher):
+        options = ("--worker", "support.scripted_worker:load", *options)
+        self._launcher = HostLauncher(options=options, **launcher)
         self.started = []
 
     def launch(self, settings):

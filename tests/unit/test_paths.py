@@ -24,6 +24,14 @@ def test_without_a_runtime_folder_the_socket_goes_to_the_state_folder(monkeypatc
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert paths.runtime_dir() == tmp_path / "state" / "coder-lsp" / "run"
     assert stat.S_IMODE(paths.runtime_dir().stat().st_mode) == 0o700
+    # Pins a state folder that was open to others where the folder of sockets was made first.
+    assert stat.S_IMODE((tmp_path / "state" / "coder-lsp").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_a_state_folder_that_is_open_to_others_is_closed(coder_lsp_home):
+    paths.state_dir().chmod(0o755)
+    assert stat.S_IMODE(paths.state_dir().stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the XDG variables are Linux's")

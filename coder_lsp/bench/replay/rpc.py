@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Answer = Callable[[str, Any], Any]
     Heard = Callable[[str, Any], None]
 
+_CANCELLED = (-32800, -32802)
+"""``RequestCancelled`` and ``ServerCancelled``."""
+
 
 class Rpc:
     """``answer`` replies to the server's requests, ``heard`` gets its notifications."""
@@ -29,7 +32,19 @@ class Rpc:
         self._answer, self._heard = answer, heard
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
+        self.answered = self.cancelled = self.failed = self.unexpected = 0
+        """Answers so far: all that were waited for; of these, errors; those that nobody waited for (any more)."""
         self._reading = asyncio.create_task(self._read())
+
+    @property
+    def asked(self) -> int:
+        """Requests so far."""
+        return self._number
+
+    @property
+    def open(self) -> int:
+        """Requests without an answer."""
+        return len(self._waiting)
 
     def notify(self, method: str, params: Any) -> None:
         self._send({"method": method, "params": params})
@@ -69,6 +84,12 @@ class Rpc:
         number, method = message.get("id"), message.get("method")
         if method is None:
             waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
+            self.answered += waiting is not None
+            self.unexpected += waiting is None
+            if waiting is not None and "error" in message:
+                cancelled = message["error"].get("code") in _CANCELLED
+                self.cancelled += cancelled
+                self.failed += not cancelled
             if waiting is not None and not waiting.done():
                 if "error" in message:
                     waiting.set_exception(HostUnavailable(f"the server refused: {message['error'].get('message')}"))

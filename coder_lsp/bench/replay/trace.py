@@ -144,6 +144,11 @@ def copy_without(project: Path, gaps: Sequence[Gap], target: Path) -> None:
         }
 
     shutil.copytree(project, target, ignore=ignored)
+    take_out(gaps, target)
+
+
+def take_out(gaps: Sequence[Gap], target: Path) -> None:
+    """Leave the gaps' lines out of the files of a copy, which are as in the project."""
     for path in {gap.path for gap in gaps}:
         file = target / path
         text = file.read_text(encoding="utf-8")

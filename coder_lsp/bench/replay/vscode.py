@@ -36,7 +36,7 @@ READY_SECONDS = 600.0
 SETTLE_SECONDS = 20.0
 """An answer that is under way when the place is left; longer ones are cut off by the deadline of the settings."""
 _GRACE_SECONDS = 10.0
-_AUTOMATIC = 2
+_INVOKED, _AUTOMATIC = 1, 2
 """LSP 3.18 ``InlineCompletionTriggerKind``."""
 _TABS = 4
 """Documents left open; the oldest is closed for a fifth."""
@@ -69,6 +69,7 @@ class Window:
     settings: Mapping[str, Any]
     model: str | None = None
     extension: bool = True
+    log: str = "serve.log"
 
 
 class VsCode:
@@ -78,7 +79,7 @@ class VsCode:
         self.name = name
         self.screen = Screen()
         self.pid = 0
-        self.log = window.home / "serve.log"
+        self.log = window.home / window.log
         self._root, self._home, self._settings = window.root, window.home, dict(window.settings)
         self._model, self._extension = window.model, window.extension
         self._buffer = Buffer()
@@ -146,7 +147,7 @@ class VsCode:
 
     def open(self, path: str, language: str, before: str, after: str) -> None:
         """Show a document, with the cursor between ``before`` and ``after``."""
-        rpc = self._connection
+        rpc = self.connection
         self.screen.clear()
         self._buffer = Buffer(path, before, after)
         # To the end: it is the youngest now.
@@ -167,7 +168,7 @@ class VsCode:
         position = self._position
         self._buffer.insert(text)
         self._versions[self._buffer.path] += 1
-        self._connection.notify(
+        self.connection.notify(
             "textDocument/didChange",
             {
                 "textDocument": {"uri": self._uri, "version": self._versions[self._buffer.path]},
@@ -190,7 +191,7 @@ class VsCode:
         if self._item.command and (not left or self._extension):
             part = [self._item.whole_characters - left] if left else []
             params = {"command": self._item.command, "arguments": [self._item.identity, *part]}
-            self._connection.ask("workspace/executeCommand", params)
+            self.connection.ask("workspace/executeCommand", params)
         self.change(text)
         self._request()
 
@@ -199,7 +200,7 @@ class VsCode:
             await asyncio.wait({self._pending[1]}, timeout=SETTLE_SECONDS)
         self.screen.clear()
         (self._root / self._buffer.path).write_text(self._buffer.text, encoding="utf-8")
-        self._connection.notify("textDocument/didSave", {"textDocument": {"uri": self._uri}})
+        self.connection.notify("textDocument/didSave", {"textDocument": {"uri": self._uri}})
 
     async def ask(self) -> float:
         """One request at the cursor; how long it took, in ms.
@@ -207,8 +208,36 @@ class VsCode:
         :raises HostUnavailable: the server refused it, or ended.
         """
         began_s = _now()
-        await self._connection.ask("textDocument/inlineCompletion", self._place())[1]
+        await self.connection.ask("textDocument/inlineCompletion", self._place())[1]
         return (_now() - began_s) * 1000
+
+    def has_open(self, path: str) -> bool:
+        return path in self._versions
+
+    def close_documents(self) -> None:
+        """As if the user closed all tabs: files may change on disk without the server being told."""
+        self.screen.clear()
+        for path in self._versions:
+            self.connection.notify("textDocument/didClose", {"textDocument": {"uri": (self._root / path).as_uri()}})
+        self._versions.clear()
+
+    def command(self, name: str, *arguments: Any) -> tuple[int, asyncio.Future[Any]]:
+        """A command of the server's: the request's number, and the answer."""
+        return self.connection.ask("workspace/executeCommand", {"command": name, "arguments": list(arguments)})
+
+    def suggest(self, *, invoked: bool = False) -> tuple[int, asyncio.Future[Any]]:
+        """Ask at the cursor, and leave the screen as it is."""
+        place = self._place()
+        if invoked:
+            place["context"] = {"triggerKind": _INVOKED}
+        return self.connection.ask("textDocument/inlineCompletion", place)
+
+    async def until_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Wait for the model to be loaded and the workspace to be indexed.
+
+        :raises asyncio.TimeoutError: that takes longer.
+        """
+        await asyncio.wait_for(self._wait_ready(), seconds)
 
     def requests(self) -> list[ModelRequest]:
         text = self.host_log()
@@ -229,10 +258,10 @@ class VsCode:
         if self._pending is not None:
             number, task = self._pending
             if not task.done():
-                self._connection.cancel(number)
+                self.connection.cancel(number)
                 task.cancel()
         asked_s = _now()
-        number, answer = self._connection.ask("textDocument/inlineCompletion", self._place())
+        number, answer = self.connection.ask("textDocument/inlineCompletion", self._place())
         task = asyncio.create_task(self._show(answer, asked_s, self._buffer.column))
         self._showing.add(task)
         task.add_done_callback(self._showing.discard)
@@ -248,7 +277,7 @@ class VsCode:
             self.screen.show(item.text, asked_s)
             self._item = item
             if self._extension and item.identity:
-                self._connection.notify(DID_SHOW, {"id": item.identity})
+                self.connection.notify(DID_SHOW, {"id": item.identity})
 
     def _place(self) -> dict[str, Any]:
         return {
@@ -297,7 +326,7 @@ class VsCode:
         return [self._settings for _ in params["items"]] if method == "workspace/configuration" else None
 
     @property
-    def _connection(self) -> Rpc:
+    def connection(self) -> Rpc:
         assert self._rpc is not None, "start() comes first"
         return self._rpc
 

@@ -13,6 +13,8 @@ vim.api.nvim_create_user_command("CoderLsp", function(command)
   require("coder_lsp.commands").run(command)
 end, {
   nargs = "*",
+  range = true,
+  bang = true,
   desc = "Status, models, context and everything else of coder-lsp",
   complete = function(lead, line, position)
     return require("coder_lsp.commands").complete(lead, line, position)
@@ -29,6 +31,15 @@ for name, described in pairs({
   trigger = "Ask for suggestions here",
 }) do
   vim.keymap.set("i", ("<Plug>(coder-lsp-%s)"):format(name), function()
+    require("coder_lsp")[name:gsub("-", "_")]()
+  end, { desc = ("coder-lsp: %s"):format(described), silent = true })
+end
+
+for name, described in pairs({
+  ["accept-edit"] = "Put in what the model wrote",
+  ["dismiss-edit"] = "Drop what the model wrote",
+}) do
+  vim.keymap.set("n", ("<Plug>(coder-lsp-%s)"):format(name), function()
     require("coder_lsp")[name:gsub("-", "_")]()
   end, { desc = ("coder-lsp: %s"):format(described), silent = true })
 end

@@ -7,6 +7,7 @@ script:
 ``items``    the items: ``text``; ``before`` and ``after`` are lengths of the range around the cursor, in the units
 ``full``     with ``line``: the document's lines from that one on as they should become; the answer is what is missing
 ``hold``     answer nothing until ``test/release``
+``writes``   what a command writes that is given an id: ``range``, its previews' (``texts``), and the ``answer``
 ``replies``  results of commands, by name; one with the key ``error`` is refused with that message
 """
 
@@ -82,7 +83,8 @@ def handle(message: dict[str, Any], method: str, params: dict[str, Any]) -> None
         notify("coder-lsp/status", params)
     elif method == "test/release":
         for waiting in list(held):
-            complete(waiting, held.pop(waiting))
+            given = held.pop(waiting)
+            written(waiting) if "command" in given else complete(waiting, given)
     elif method == "test/log":
         reply(identity, log)
     elif method == "test/document":
@@ -126,6 +128,16 @@ def given_items(text: str, position: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def execute(identity: Any, params: dict[str, Any]) -> None:
+    if "writes" in script and "id" in (params.get("arguments") or [{}])[0]:
+        writes, argument = script["writes"], params["arguments"][0]
+        for text in writes.get("texts", []):
+            shown = {"id": argument["id"], "uri": argument["uri"], "version": 0, "done": False}
+            notify("coder-lsp/preview", {**shown, "range": writes["range"], "text": text})
+        if script.get("hold"):
+            held[identity] = params
+        else:
+            written(identity)
+        return
     answer = script.get("replies", {}).get(params["command"])
     if isinstance(answer, dict) and "error" in answer:
         fail(identity, -32803, answer["error"])
@@ -133,6 +145,12 @@ def execute(identity: Any, params: dict[str, Any]) -> None:
     for value in answer.pop("progress", []) if isinstance(answer, dict) else []:
         notify("$/progress", {"token": params["workDoneToken"], "value": value})
     reply(identity, answer)
+
+
+def written(identity: Any) -> None:
+    writes = script["writes"]
+    answer = {"applied": False, "reason": "", "version": 0, "model": "scripted", "engine": "none"}
+    reply(identity, {**answer, "range": writes["range"], **writes["answer"]})
 
 
 def read() -> dict[str, Any] | None:

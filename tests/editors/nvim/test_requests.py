@@ -203,9 +203,9 @@ def test_no_key_is_taken(scripted):
         return found
         """
     )
+    suggestion = ("accept", "accept-word", "accept-line", "next", "previous", "dismiss", "trigger")
     assert sorted(set(mapped)) == sorted(
-        f"<Plug>(coder-lsp-{name})"
-        for name in ("accept", "accept-word", "accept-line", "next", "previous", "dismiss", "trigger")
+        f"<Plug>(coder-lsp-{name})" for name in (*suggestion, "accept-edit", "dismiss-edit")
     )
     # With a suggestion on screen every key does what it always did.
     nvim.script(items=[{"text": "x"}])

@@ -108,6 +108,7 @@ def test_a_kill_in_the_run_costs_nothing_but_time(home, shop, model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["ended"] == "done"
     whole = train_all(shop, model, tmp_path / "whole", *flags)
+    assert whole.returncode == 0, whole.stderr
     killed, straight = json.loads(done.stdout), json.loads(whole.stdout)
     assert killed["loss"] == straight["loss"]
     assert killed["export"]["sha256"] == straight["export"]["sha256"]

@@ -19,8 +19,8 @@ def launchers(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     made = []
 
-    def make(*options):
-        made.append(Launcher(*options))
+    def make(*options, **launcher):
+        made.append(Launcher(*options, **launcher))
         return made[-1]
 
     yield make

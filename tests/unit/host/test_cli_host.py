@@ -102,7 +102,7 @@ async def test_second_host_says_busy_and_leaves(front, settings):
     """Status 0: losing the race is no failure."""
     await front().supervisor.start()
     status, out, _ = await run("--settings-stdin", stdin=json.dumps(to_json(settings())))
-    assert (status, out) == (0, "busy\n")
+    assert (status, out) == (0, f"busy {address_key(settings())}\n")
 
 
 async def test_unreadable_settings_are_an_error():

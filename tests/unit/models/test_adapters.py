@@ -13,7 +13,7 @@ from support.model_files import write_gguf
 
 from coder_lsp import configuration, paths
 from coder_lsp.cli.main import run
-from coder_lsp.errors import InputError, ModelCorrupt, ModelNotFound
+from coder_lsp.errors import InputError, ModelCorrupt, ModelFromNewerVersion, ModelNotFound
 from coder_lsp.models import adapters
 from coder_lsp.models.chosen_adapters import ChosenAdapters
 from coder_lsp.types import Adapter, CompletionRequest
@@ -120,6 +120,25 @@ def test_a_damaged_adapter_is_reported_and_hurts_no_other(lora, other, damage):
         adapters.resolve("bad")
     adapters.remove("bad")
     assert [each.name for each in adapters.installed()] == ["good"]
+
+
+def test_a_record_of_an_earlier_version_is_read_and_one_of_a_newer_version_left_alone(lora):
+    """A bug once: a field that a newer version had added was damage, and the advice was to remove the adapter."""
+    adapter = adapters.add(lora, "mine")
+    record = adapters.folder("mine") / adapters.RECORD
+    written = json.loads(record.read_text())
+    assert written.pop("format") == 1
+    record.write_text(json.dumps(written))
+    assert adapters.resolve("mine") == adapter
+    record.write_text(json.dumps(written | {"trained_on": 12, "path": "/elsewhere"}))
+    assert adapters.resolve("mine") == adapter
+    newer = json.dumps(written | {"format": 2, "file": ["several"]})
+    record.write_text(newer)
+    with pytest.raises(ModelFromNewerVersion, match=r"adapter\.json was written by a newer coder-lsp") as refused:
+        adapters.resolve("mine")
+    assert refused.value.hint == "update coder-lsp"
+    assert isinstance(adapters.installed()[0], adapters.BrokenAdapter)
+    assert record.read_text() == newer
 
 
 def test_a_path_is_an_adapter_too(lora):

@@ -15,7 +15,14 @@ import pytest
 from support.model_files import Answer, catalog_text, index_files, serving, sha256, write_gguf, write_wheels
 
 from coder_lsp import paths
-from coder_lsp.errors import DiskFull, DownloadError, ModelNotFound, ModelNotInstalled, OfflineError
+from coder_lsp.errors import (
+    DiskFull,
+    DownloadError,
+    ModelFromNewerVersion,
+    ModelNotFound,
+    ModelNotInstalled,
+    OfflineError,
+)
 from coder_lsp.models import files, store
 from coder_lsp.models import sources as model_sources
 from coder_lsp.models.pull import pull
@@ -86,6 +93,20 @@ def test_a_second_pull_asks_nobody(tiny, hub, use_catalog):
     hub.gets.clear()
     assert pull("tiny") == first
     assert hub.gets == []
+
+
+def test_a_model_that_a_newer_version_put_there_is_not_fetched_over(tiny, hub, use_catalog):
+    """Nobody is asked, and the record stays what it is."""
+    use_catalog(catalog_text("tiny", FILE, tiny, repo=REPO))
+    pull("tiny")
+    record = store.folder("tiny") / "model.json"
+    newer = record.read_text().replace('"format": 1', '"format": 2')
+    record.write_text(newer)
+    hub.gets.clear()
+    with pytest.raises(ModelFromNewerVersion, match="newer coder-lsp"):
+        pull("tiny")
+    assert hub.gets == []
+    assert record.read_text() == newer
 
 
 def test_a_connection_that_breaks_is_resumed_where_it_broke(tiny, hub, use_catalog):

@@ -10,7 +10,14 @@ from support.model_files import catalog_text, sha256, write_gguf
 
 from coder_lsp import paths
 from coder_lsp.config import DEFAULT_MODEL
-from coder_lsp.errors import DiskFull, InputError, ModelCorrupt, ModelNotFound, ModelNotInstalled
+from coder_lsp.errors import (
+    DiskFull,
+    InputError,
+    ModelCorrupt,
+    ModelFromNewerVersion,
+    ModelNotFound,
+    ModelNotInstalled,
+)
 from coder_lsp.models import files, store
 
 
@@ -191,6 +198,28 @@ def test_a_folder_in_place_of_a_record_is_left_by_a_removal(gguf_file):
     with pytest.raises(ModelCorrupt, match="cannot be read"):
         store.resolve("mine")
     assert store.remove("mine").left == (model.path, record)
+
+
+def test_a_record_of_an_earlier_version_is_read_and_one_of_a_newer_version_left_alone(gguf_file):
+    """Earlier ones had no number of their form. What a newer one merely adds is passed over."""
+    model = store.add(gguf_file, "mine")
+    path = model.path.parent / "model.json"
+    written = json.loads(path.read_text())
+    assert written.pop("format") == 1
+    path.write_text(json.dumps(written))
+    assert store.resolve("mine") == model
+    path.write_text(json.dumps(written | {"format": 1, "quality": {"gate": 0.5}}))
+    assert store.resolve("mine") == model
+    newer = json.dumps(written | {"format": 2, "bytes": "all of them"})
+    path.write_text(newer)
+    with pytest.raises(
+        ModelFromNewerVersion, match=r"model\.json was written by a newer coder-lsp \(format 2"
+    ) as refused:
+        store.resolve("mine")
+    assert refused.value.hint == "update coder-lsp"
+    [found] = store.installed()
+    assert isinstance(found, store.BrokenModel)
+    assert path.read_text() == newer
 
 
 def test_a_model_file_that_became_shorter_is_refused(gguf_file):

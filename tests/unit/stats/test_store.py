@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import get_type_hints
@@ -109,7 +110,9 @@ def test_a_new_process_prunes_what_an_old_one_left(notices):
         assert len(narrow.read()) == 50
 
 
-@pytest.mark.parametrize("what", ["garbage", "head", "middle", "truncated", "another table"])
+@pytest.mark.parametrize(
+    "what", ["garbage", "head", "middle", "truncated", "another table", "no version", "below none"]
+)
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(what, history, notices):
     with closing(History(clock=lambda: NOW)) as before:
         before.write([row(key) for key in range(300)])
@@ -130,6 +133,10 @@ def damage(what):
         content[:100] = b"\0" * 100
     elif what == "middle":
         content[4096 : len(content) // 2] = os.urandom(len(content) // 2 - 4096)
+    elif what in {"no version", "below none"}:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {0 if what == 'no version' else -1}")
+        return
     elif what == "truncated":
         del content[len(content) // 2 :]
     else:
@@ -180,6 +187,73 @@ def test_a_file_of_a_newer_version_is_left_as_it_is(history):
     with pytest.raises(HistoryError, match="newer"):
         history.write([row()])
     assert history_path().read_bytes() == before
+
+
+def test_a_newer_version_that_comes_while_we_have_the_file_open_is_no_damage(history, notices):
+    """A bug once: what it had made of the table looked like damage, and the user's whole history was set aside."""
+    history.write([row(1)])
+    with closing(sqlite3.connect(history_path())) as newer:
+        newer.executescript(
+            "ALTER TABLE shown RENAME COLUMN weight TO heft;"
+            f"ALTER TABLE shown ADD COLUMN mood INTEGER; PRAGMA user_version = {store.SCHEMA_VERSION + 1};"
+        )
+    for use in (history.read, lambda: history.write([row(2)])) * 2:
+        with pytest.raises(HistoryError, match="newer coder-lsp") as refused:
+            use()
+        assert "restart the editor" in refused.value.hint
+    with pytest.raises(HistoryError, match="newer coder-lsp"):
+        history.forget()
+    assert notices == []
+    assert not history_path().with_name("suggestions.sqlite3.damaged").exists()
+    with closing(sqlite3.connect(history_path())) as newer:
+        assert newer.execute("SELECT key, heft FROM shown").fetchall() == [(1, 1.0)]
+
+
+def test_an_older_file_is_brought_up_to_date_and_keeps_its_rows(history, notices, monkeypatch):
+    """Steps one by one, from whatever version; two windows at once."""
+    history.write([row(key) for key in range(100)])
+    history.close()
+    next_steps = (
+        "CREATE TABLE kinds (kind INTEGER); INSERT INTO kinds SELECT count(*) FROM shown;",
+        "ALTER TABLE shown ADD COLUMN kind INTEGER; UPDATE shown SET kind = (SELECT kind FROM kinds);",
+    )
+    monkeypatch.setattr(store, "_STEPS", (*store._STEPS, *next_steps))
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 3)
+    with ThreadPoolExecutor(8) as windows:
+        assert list(windows.map(lambda _: rows_seen_by_a_window(), range(8))) == [100] * 8
+    with closing(sqlite3.connect(history_path())) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
+        assert database.execute("SELECT count(*), min(kind), max(kind) FROM shown").fetchone() == (100, 100, 100)
+        assert database.execute("SELECT count(*) FROM kinds").fetchone() == (1,), "each step once"
+    assert notices == []
+
+
+def rows_seen_by_a_window():
+    with closing(History(on_notice=pytest.fail, clock=lambda: NOW)) as window:
+        return len(window.read())
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(history, notices, monkeypatch):
+    history.write([row(1)])
+    history.close()
+    failing = "ALTER TABLE shown ADD COLUMN kind INTEGER; INSERT INTO shown (key) VALUES (2);"
+    with monkeypatch.context() as newer:
+        newer.setattr(store, "_STEPS", (*store._STEPS, failing))
+        newer.setattr(store, "SCHEMA_VERSION", 2)
+        with pytest.raises(HistoryError, match="NOT NULL"):
+            history.read()
+    assert [each.key for each in history.read()] == [1]
+    with closing(sqlite3.connect(history_path())) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        assert "kind" not in {name for _, name, *_ in database.execute("PRAGMA table_info(shown)")}
+    assert notices == []
+
+
+def test_the_steps_make_the_columns_of_a_row(history):
+    history.write([row()])
+    with closing(sqlite3.connect(history_path())) as database:
+        columns = [name for _, name, *_ in database.execute("PRAGMA table_info(shown)")]
+    assert columns == ["number", "feature_version", *store._COLUMNS]
 
 
 def test_features_of_another_version_are_not_read_as_ours(history, monkeypatch):

@@ -189,6 +189,9 @@ function M.lsp_config()
       ["coder-lsp/status"] = function(_, params, context)
         require("coder_lsp.status").update(context.client_id, params)
       end,
+      ["coder-lsp/preview"] = function(_, params)
+        require("coder_lsp.instruct").preview(params)
+      end,
     },
     on_exit = on_exit,
   }

@@ -1,11 +1,13 @@
 --- `:CoderLsp`: its sub-commands and their completion.
 
+local api = vim.api
+
 local M = {}
 
 local KINDS = { "buffer", "filetype", "all" }
 
 ---@class coder_lsp.SubCommand
----@field run fun(arguments: string[])
+---@field run fun(arguments: string[], command: table)
 ---@field values (fun(): string[])?
 ---@field described string
 
@@ -13,7 +15,7 @@ local KINDS = { "buffer", "filetype", "all" }
 ---@param act fun()
 local function said(which, act)
   if not act() then
-    vim.api.nvim_echo({ { ("coder-lsp: nothing to %s; this is for insert mode"):format(which) } }, false, {})
+    api.nvim_echo({ { ("coder-lsp: nothing to %s; this is for insert mode"):format(which) } }, false, {})
   end
 end
 
@@ -26,7 +28,7 @@ local function pausing(on)
       vim.notify(message, vim.log.levels.ERROR)
       return
     end
-    require("coder_lsp.pause").set(kind, vim.api.nvim_get_current_buf(), on)
+    require("coder_lsp.pause").set(kind, api.nvim_get_current_buf(), on)
     vim.notify(("coder-lsp: %s (%s)"):format(on and "paused" or "resumed", kind), vim.log.levels.INFO)
   end
 end
@@ -50,7 +52,7 @@ end
 
 local function context()
   local client, views = require("coder_lsp.client"), require("coder_lsp.views")
-  local bufnr = vim.api.nvim_get_current_buf()
+  local bufnr = api.nvim_get_current_buf()
   local lsp_client = client.of_buffer(bufnr)
   if not lsp_client then
     vim.notify("coder-lsp: this buffer is not served; `:checkhealth coder_lsp` says why", vim.log.levels.WARN)
@@ -121,6 +123,33 @@ local function on_suggestion(name, word, described)
   }
 end
 
+---@param task coder_lsp.Task
+---@param described string
+---@return coder_lsp.SubCommand
+local function instructing(task, described)
+  return {
+    run = function(arguments, command)
+      require("coder_lsp.instruct").command(task, table.concat(arguments, " "), command)
+    end,
+    described = described,
+  }
+end
+
+---@param act fun(): boolean
+---@param described string
+---@param nothing string
+---@return coder_lsp.SubCommand
+local function on_edit(act, described, nothing)
+  return {
+    run = function()
+      if not act() then
+        api.nvim_echo({ { ("coder-lsp: %s"):format(nothing) } }, false, {})
+      end
+    end,
+    described = described,
+  }
+end
+
 ---@type table<string, coder_lsp.SubCommand>
 M.all = {
   status = { run = status, described = "what the server is doing" },
@@ -171,9 +200,22 @@ M.all = {
   next = on_suggestion("next", "change", "next alternative"),
   previous = on_suggestion("previous", "change", "previous alternative"),
   dismiss = on_suggestion("dismiss", "dismiss", "dismiss the suggestion"),
+  generate = instructing("generate", "write code at the cursor or in place of the range"),
+  rewrite = instructing("rewrite", "rewrite the range"),
+  explain = instructing("explain", "explain the range in a window"),
+  tests = instructing("tests", "write tests of the range, or of the file, into a new file"),
+  ["accept-edit"] = on_edit(function()
+    return require("coder_lsp").accept_edit()
+  end, "put in what the model wrote", "no change is shown"),
+  ["dismiss-edit"] = on_edit(function()
+    return require("coder_lsp").dismiss_edit()
+  end, "drop what the model wrote", "no change is shown"),
+  stop = on_edit(function()
+    return require("coder_lsp").stop()
+  end, "stop the model, which follows an instruction", "the model follows no instruction"),
 }
 
----@param command { fargs: string[] }
+---@param command { fargs: string[], range: integer, line1: integer, line2: integer, bang: boolean }
 function M.run(command)
   local arguments = vim.list_slice(command.fargs)
   local name = table.remove(arguments, 1) or "status"
@@ -185,7 +227,7 @@ function M.run(command)
     vim.notify(message:format(name, table.concat(names, ", ")), vim.log.levels.ERROR)
     return
   end
-  sub.run(arguments)
+  sub.run(arguments, command)
 end
 
 ---@param lead string

@@ -39,6 +39,16 @@ M.options = {
     expected = "a list of strings, the program first",
   },
   disabled_filetypes = { default = {}, check = strings, expected = "a list of strings" },
+  edit_keys = {
+    default = {},
+    check = function(value)
+      return type(value) == "table"
+        and vim.iter(pairs(value)):all(function(name, key)
+          return (name == "accept" or name == "dismiss") and type(key) == "string" and key ~= ""
+        end)
+    end,
+    expected = "a table with accept or dismiss, keys of normal mode",
+  },
   filetypes = { default = nil, check = strings, expected = "a list of strings" },
   focus_lines = { default = 20, check = whole(1, 100000), expected = "a whole number from 1 to 100000" },
   hide_when_menu_visible = {

@@ -38,7 +38,7 @@ end
 ---@param text string
 ---@param column integer
 ---@return string shown, integer column behind it
-local function as_shown(text, column)
+function M.as_shown(text, column)
   if not text:find("%c") then
     return text, column + vim.fn.strdisplaywidth(text, column)
   end
@@ -81,7 +81,7 @@ local function draw_line(bufnr, rest, note)
     local chunks = {}
     if text ~= "" then
       local shown
-      shown, column = as_shown(text, column)
+      shown, column = M.as_shown(text, column)
       chunks[1] = { shown, GHOST }
     end
     if last and note then
@@ -117,11 +117,11 @@ local function draw_block(bufnr, rest, note, first_only)
   local covered = rest.behind .. rest.tail
   local below = {}
   for index = 2, #lines do
-    local shown, width = as_shown(lines[index], 0)
+    local shown, width = M.as_shown(lines[index], 0)
     local chunks = { { shown, GHOST } }
     if index == #lines then
       if rest.tail ~= "" then
-        chunks[2] = { (as_shown(rest.tail, width)), "Normal" }
+        chunks[2] = { (M.as_shown(rest.tail, width)), "Normal" }
       end
       if note then
         chunks[#chunks + 1] = { note, MORE }
@@ -129,14 +129,14 @@ local function draw_block(bufnr, rest, note, first_only)
     end
     below[#below + 1] = chunks
   end
-  local shown, ends = as_shown(lines[1], column)
+  local shown, ends = M.as_shown(lines[1], column)
   local options = {}
   if covered == "" or first_only then
     if shown ~= "" then
       options.virt_text, options.virt_text_pos = { { shown, GHOST } }, "inline"
     end
   else
-    local _, covered_to = as_shown(covered, column)
+    local _, covered_to = M.as_shown(covered, column)
     local chunks = {}
     if shown ~= "" then
       chunks[1] = { shown, GHOST }

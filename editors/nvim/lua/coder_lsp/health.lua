@@ -207,6 +207,22 @@ local function mappings()
   end
 end
 
+--- What takes the model's changes: keys while one is shown, keys of the user's, else the commands.
+local function edit_keys()
+  local keys = require("coder_lsp.config").current.edit_keys
+  for name, plug in pairs({ accept = "<Plug>(coder-lsp-accept-edit)", dismiss = "<Plug>(coder-lsp-dismiss-edit)" }) do
+    if keys[name] then
+      health.ok(("%s a change of the model's: %s, while one is shown"):format(name, keys[name]))
+    elseif vim.fn.hasmapto(plug, "n") == 1 then
+      health.ok(("%s a change of the model's: mapped"):format(name))
+    else
+      health.info(
+        ("%s a change of the model's: `:CoderLsp %s-edit`; the option `edit_keys` takes a key"):format(name, name)
+      )
+    end
+  end
+end
+
 function M.check()
   neovim()
   options()
@@ -217,6 +233,7 @@ function M.check()
   builtin()
   ghosts()
   mappings()
+  edit_keys()
 end
 
 return M

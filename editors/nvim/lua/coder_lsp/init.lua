@@ -55,6 +55,24 @@ function M.trigger()
   return require("coder_lsp.session").trigger()
 end
 
+--- Put in the change that the model wrote.
+---@return boolean shown whether there was one
+function M.accept_edit()
+  return require("coder_lsp.edit").accept()
+end
+
+--- Drop it, and stop the model if it is still writing.
+---@return boolean shown
+function M.dismiss_edit()
+  return require("coder_lsp.edit").dismiss()
+end
+
+--- Stop the model, which follows an instruction.
+---@return boolean stopped
+function M.stop()
+  return require("coder_lsp.instruct").stop()
+end
+
 --- Whether a suggestion is on screen.
 ---@return boolean
 function M.visible()

@@ -8,15 +8,16 @@ local api = vim.api
 ---@param name string
 ---@param lines string[]
 ---@param filetype string
+---@param height integer? as many as there are lines, within half of the screen
 ---@return integer bufnr
-function M.scratch(name, lines, filetype)
+function M.scratch(name, lines, filetype, height)
   local bufnr = api.nvim_create_buf(false, true)
   api.nvim_buf_set_lines(bufnr, 0, -1, false, lines)
   vim.bo[bufnr].bufhidden = "wipe"
   vim.bo[bufnr].modifiable = false
   vim.bo[bufnr].filetype = filetype
   pcall(api.nvim_buf_set_name, bufnr, ("coder-lsp://%s/%d"):format(name, bufnr))
-  local height = math.max(3, math.min(#lines, math.floor(vim.o.lines / 2)))
+  height = height or math.max(3, math.min(#lines, math.floor(vim.o.lines / 2)))
   api.nvim_open_win(bufnr, true, { split = "below", win = -1, height = height })
   vim.keymap.set("n", "q", "<Cmd>close<CR>", { buffer = bufnr, nowait = true, desc = "Close" })
   return bufnr

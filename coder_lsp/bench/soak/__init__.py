@@ -1,0 +1,1 @@
+"""Hours of editing in several windows at once, and what they cost in memory, descriptors and time."""

@@ -1,0 +1,26 @@
+PRAGMA application_id = 1129075536;
+PRAGMA user_version = 1;
+BEGIN TRANSACTION;
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    digest BLOB NOT NULL, language TEXT NOT NULL, package TEXT NOT NULL, lines INTEGER NOT NULL
+);
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY, module TEXT NOT NULL, level INTEGER NOT NULL, line INTEGER NOT NULL, names TEXT NOT NULL,
+    aliases TEXT NOT NULL
+);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "meta" VALUES('made_by','0.1.0');
+INSERT INTO "meta" VALUES('root','/home/you/project');
+CREATE TABLE skipped (
+    path TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO "skipped" VALUES('big.py',12,34,'too large');
+CREATE TABLE symbols (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL, signature TEXT NOT NULL,
+    doc TEXT NOT NULL, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL
+);
+CREATE TABLE terms (file INTEGER PRIMARY KEY, chunks BLOB NOT NULL, terms BLOB NOT NULL);
+CREATE TABLE texts (file INTEGER PRIMARY KEY, text BLOB NOT NULL);
+CREATE INDEX symbols_name ON symbols (name);
+COMMIT;
