@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -128,6 +129,7 @@ async def session(make: Callable[[], CoderLanguageServer] = build) -> AsyncItera
 
 def drive(steps: Callable[[], Any]) -> Watch:
     """Run a coroutine on a loop of its own, with the log watched."""
-    with watched() as watch:
+    # The scripted server says on stderr what it does.
+    with watched() as watch, contextlib.redirect_stderr(io.StringIO()):
         asyncio.run(steps())
     return watch
