@@ -126,7 +126,11 @@ def parse(text: str) -> Catalog:
 
     :raises ValueError: not TOML, or an entry that contradicts the rules stated in ``catalog.toml``.
     """
-    return Catalog(_entry(table) for table in _toml.loads(text).get("model", []))
+    tables = _toml.loads(text).get("model", [])
+    try:
+        return Catalog(_entry(table) for table in tables)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"a value of the wrong type: {error}") from error
 
 
 def valid_name(name: str) -> bool:
@@ -174,6 +178,12 @@ def _entry(table: Mapping[str, Any]) -> CatalogEntry:
 
 def _check(entry: CatalogEntry) -> None:
     faults = []
+    texts = (entry.family, entry.parameters, entry.licence, entry.note, *entry.hub)
+    texts += tuple(text for part in entry.packages for text in (part.requirement, part.member))
+    numbers = [entry.context, *(number for part in entry.packages for number in (part.bytes, part.wheel_bytes))]
+    numbers += [] if entry.bytes is None else [entry.bytes]
+    if {type(text) for text in texts} - {str} or {type(number) for number in numbers} - {int}:
+        faults.append("a value of the wrong type")
     if not all(valid_name(name) for name in (entry.name, *entry.aliases)):
         faults.append("a name that is not lowercase letters, digits, dots and dashes")
     if not valid_file(entry.file):

@@ -77,6 +77,10 @@ min_memory_gb = 1
         (_ENTRY + 'sha256 = "ABC"\n', "digest"),
         (_ENTRY + '[[model.package]]\nrequirement = "p==1"\nmember = "m"\nbytes = 1\nwheel_bytes = 1\n', "digest"),
         (_ENTRY + _ENTRY, "twice"),
+        ('model = "x"', "wrong type"),
+        (_ENTRY.replace('licence = "MIT"', "licence = 5"), "wrong type"),
+        (_ENTRY.replace('name = "a"', "name = 5"), "wrong type"),
+        (_ENTRY + "hub = 5\n", "wrong type"),
     ],
 )
 def test_a_catalogue_that_breaks_its_rules_is_refused(text, fault):
