@@ -21,7 +21,7 @@ from support.scripted_server import build
 from coder_lsp.server.server import CoderLanguageServer
 from coder_lsp.server.transport import BUFFER_BYTES, Streams, run
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 """A server that has not answered by then will not: each answer takes a millisecond."""
 
 CANARY = "canary_Zq7"
