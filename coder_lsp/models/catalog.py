@@ -127,10 +127,9 @@ def parse(text: str) -> Catalog:
     :raises ValueError: not TOML, or an entry that contradicts the rules stated in ``catalog.toml``.
     """
     tables = _toml.loads(text).get("model", [])
-    try:
-        return Catalog(_entry(table) for table in tables)
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"a value of the wrong type: {error}") from error
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("models are not a list of tables ([[model]])")
+    return Catalog(_entry(table) for table in tables)
 
 
 def valid_name(name: str) -> bool:
@@ -172,18 +171,20 @@ def _entry(table: Mapping[str, Any]) -> CatalogEntry:
         )
     except KeyError as error:
         raise ValueError(f"model {table.get('name', '?')!r} lacks {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"model {table.get('name', '?')!r} has a value of another kind ({error})") from error
     _check(entry)
     return entry
 
 
 def _check(entry: CatalogEntry) -> None:
-    faults = []
-    texts = (entry.family, entry.parameters, entry.licence, entry.note, *entry.hub)
-    texts += tuple(text for part in entry.packages for text in (part.requirement, part.member))
-    numbers = [entry.context, *(number for part in entry.packages for number in (part.bytes, part.wheel_bytes))]
-    numbers += [] if entry.bytes is None else [entry.bytes]
+    texts = [entry.name, *entry.aliases, entry.family, entry.parameters, entry.licence, entry.note, entry.file]
+    texts += [entry.template, entry.sha256 or "", *entry.hub]
+    texts += [text for part in entry.packages for text in (part.requirement, part.member)]
+    numbers = [entry.context, entry.bytes or 0, *(n for part in entry.packages for n in (part.bytes, part.wheel_bytes))]
     if {type(text) for text in texts} - {str} or {type(number) for number in numbers} - {int}:
-        faults.append("a value of the wrong type")
+        raise ValueError(f"model {entry.name!r} has a value of the wrong type")
+    faults = []
     if not all(valid_name(name) for name in (entry.name, *entry.aliases)):
         faults.append("a name that is not lowercase letters, digits, dots and dashes")
     if not valid_file(entry.file):

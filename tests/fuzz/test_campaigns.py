@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 from fuzz import targets
 from fuzz.engine import TARGETS, replay, run
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 assert targets
 SEED = 20
+
+
+@pytest.fixture(autouse=True)
+def same_inputs_everywhere(monkeypatch):
+    """Hypothesis also draws constants of whatever modules are loaded, so other tests would change the inputs."""
+    monkeypatch.setattr(HypothesisProvider, "_maybe_draw_constant", lambda *_, **__: None, raising=False)
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))

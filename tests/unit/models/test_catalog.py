@@ -77,10 +77,14 @@ min_memory_gb = 1
         (_ENTRY + 'sha256 = "ABC"\n', "digest"),
         (_ENTRY + '[[model.package]]\nrequirement = "p==1"\nmember = "m"\nbytes = 1\nwheel_bytes = 1\n', "digest"),
         (_ENTRY + _ENTRY, "twice"),
-        ('model = "x"', "wrong type"),
+        # Found by random inputs: a table, and parts that are words.
+        (_ENTRY.replace("[[model]]", "[model]"), "list of tables"),
+        ("model = ['a']", "list of tables"),
+        (_ENTRY + 'package = ["a"]\n', "another kind"),
+        (_ENTRY.replace("min_memory_gb = 1", "min_memory_gb = []"), "another kind"),
         (_ENTRY.replace('licence = "MIT"', "licence = 5"), "wrong type"),
-        (_ENTRY.replace('name = "a"', "name = 5"), "wrong type"),
-        (_ENTRY + "hub = 5\n", "wrong type"),
+        (_ENTRY.replace('name = "a"', "name = 5"), "another kind|wrong type"),
+        (_ENTRY + "hub = 5\n", "another kind"),
     ],
 )
 def test_a_catalogue_that_breaks_its_rules_is_refused(text, fault):
