@@ -316,6 +316,8 @@ def load_native() -> None:
     # The threads of a step wait for each other some 300 times a token. GNU OpenMP, which ggml is built with, spins for
     # milliseconds before it yields; next to a busy compiler that wastes the other thread's turn (measured on two cores
     # with two other processes: 2-9 tokens/s, with this 20-45). Read once, when the library is loaded below.
+    # llama.cpp has a debugger, where there is one, look at a process that it ends: seconds, and frames in the log.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
     try:

@@ -283,7 +283,8 @@ def _load(name: str) -> InstalledAdapter | None:
         known = {field.name for field in fields(InstalledAdapter)} & table.keys() - {"path"}
         adapter = InstalledAdapter(**{key: table[key] for key in known}, path=place / file)
         # The host is told some of it and takes nothing of another type.
-        if any(not isinstance(getattr(adapter, key), kind) for key, kind in _TYPES.items()):
+        values = {key: getattr(adapter, key) for key in _TYPES}
+        if any(not isinstance(value, _TYPES[key]) or isinstance(value, bool) for key, value in values.items()):
             raise TypeError("a value of another type")
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -178,6 +178,12 @@ def _entry(table: Mapping[str, Any]) -> CatalogEntry:
 
 
 def _check(entry: CatalogEntry) -> None:
+    texts = [entry.name, *entry.aliases, entry.family, entry.parameters, entry.licence, entry.note, entry.file]
+    texts += [entry.template, entry.sha256 or "", *entry.hub]
+    texts += [text for part in entry.packages for text in (part.requirement, part.member)]
+    numbers = [entry.context, entry.bytes or 0, *(n for part in entry.packages for n in (part.bytes, part.wheel_bytes))]
+    if {type(text) for text in texts} - {str} or {type(number) for number in numbers} - {int}:
+        raise ValueError(f"model {entry.name!r} has a value of the wrong type")
     faults = []
     if not all(valid_name(name) for name in (entry.name, *entry.aliases)):
         faults.append("a name that is not lowercase letters, digits, dots and dashes")

@@ -89,7 +89,8 @@ def read(place: Path) -> Record | None:
         record = Record(**{key: table[key] for key in _TYPES if key in table})
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelCorrupt(f"the record of {place.name} is damaged: {path} ({error})", hint=hint) from error
-    wrong = [key for key, types in _TYPES.items() if not isinstance(getattr(record, key), types)]
+    # By type() and not isinstance(): true and false are numbers there.
+    wrong = [key for key, types in _TYPES.items() if type(getattr(record, key)) not in types]
     # A file name with a folder in it would let an edited record point anywhere; only a link may, and says so.
     if not wrong and not record.linked and not files.is_plain_name(record.file):
         wrong.append("file")

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <unordered_set>
 
 #include "faults.h"
 #include "log.h"
@@ -89,6 +91,33 @@ void check_magic(const std::string& path) {
     }
 }
 
+// What llama.cpp asserts while it loads a model: a damaged file would end the process there, and not with an error.
+void check_model(const std::string& path, const gguf_context* gguf, const GgufFacts& facts) {
+    constexpr std::int64_t most_layers = 512;  // LLAMA_MAX_LAYERS
+    const auto damaged = [&](const std::string& what) {
+        return Fault(FaultKind::corrupt, path + " is damaged: " + what, "pull the model again");
+    };
+    const auto layers = facts.numbers.find(facts.architecture + ".block_count");
+    if (layers != facts.numbers.end() && (layers->second < 1 || layers->second > most_layers)) {
+        throw damaged("a model of " + std::to_string(layers->second) + " layers");
+    }
+    const std::int64_t tokens = gguf_find_key(gguf, "tokenizer.ggml.tokens");
+    if (tokens < 0 || gguf_get_kv_type(gguf, tokens) != GGUF_TYPE_ARRAY ||
+        gguf_get_arr_type(gguf, tokens) != GGUF_TYPE_STRING) {
+        return;
+    }
+    const std::size_t count = gguf_get_arr_n(gguf, tokens);
+    std::unordered_set<std::string_view> seen;
+    seen.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::string_view text = gguf_get_arr_str(gguf, tokens, i);
+        // llama.cpp gives those without a text one of their own.
+        if (!text.empty() && !seen.insert(text).second) {
+            throw damaged("its vocabulary has a token twice (" + std::to_string(i) + ")");
+        }
+    }
+}
+
 }  // namespace
 
 GgufFacts inspect_gguf(const std::string& path) {
@@ -118,6 +147,7 @@ GgufFacts inspect_gguf(const std::string& path) {
     collect_metadata(gguf.get(), facts);
     if (const auto found = facts.texts.find("general.architecture"); found != facts.texts.end()) {
         facts.architecture = found->second;
+        check_model(path, gguf.get(), facts);
     }
     return facts;
 }

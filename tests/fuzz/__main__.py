@@ -15,6 +15,7 @@ from fuzz.engine import TARGETS, Outcome, Target, keep, run
 
 _MOST_CRASHES = 5
 """Of one target in one run: after that many it has had its say."""
+_SAID_CHARACTERS = 300
 
 
 def campaign(aim: Target, seconds: float, seed: int) -> tuple[Outcome, list[Path]]:
@@ -35,7 +36,8 @@ def campaign(aim: Target, seconds: float, seed: int) -> tuple[Outcome, list[Path
         number += 1
         if round_of.error is not None and (file := keep(aim, round_of)) not in kept:
             kept.append(file)
-            print(f"  {aim.name}: {type(round_of.error).__name__}, kept as {file}", file=sys.stderr, flush=True)
+            said = f"{type(round_of.error).__name__}: {round_of.error}"[:_SAID_CHARACTERS]
+            print(f"  {aim.name}: {said}, kept as {file}", file=sys.stderr, flush=True)
     return total, kept
 
 

@@ -136,12 +136,12 @@ def read(file: Path) -> Any:
 
 
 def keep(aim: Target, outcome: Outcome) -> Path:
-    """Write a crash into its file, with the last lines of what it raised."""
+    """Write a crash into its file."""
     text = repr(outcome.crash)
     assert ast.literal_eval(text) == outcome.crash, "a strategy makes what repr cannot write"
     assert outcome.error is not None
-    said = "".join(traceback.format_exception_only(outcome.error)).strip().splitlines()[-12:]
+    said = f"{type(outcome.error).__name__} in {traceback.extract_tb(outcome.error.__traceback__)[-1].name}"
     file = CRASHES / aim.name / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"# {ascii(line)[1:-1]}\n" for line in said) + text + "\n", encoding="utf-8")
+    file.write_text(f"# {said}\n{text}\n", encoding="utf-8")
     return file

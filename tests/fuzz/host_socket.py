@@ -26,7 +26,7 @@ from coder_lsp.host.protocol import Hello, HostSettings, to_json
 from coder_lsp.host.server import HostServer
 from coder_lsp.types import AskRequest, FimRequest, FimResult, FinishReason, PromptPreview, TokenCounts
 
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0
 _KEY = "0123456789abcdef0123"
 _BIG = 1 << 20
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,7 +21,7 @@ from support.scripted_server import build
 from coder_lsp.server.server import CoderLanguageServer
 from coder_lsp.server.transport import BUFFER_BYTES, Streams, run
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 """A server that has not answered by then will not: each answer takes a millisecond."""
 
 CANARY = "canary_Zq7"
@@ -128,6 +129,7 @@ async def session(make: Callable[[], CoderLanguageServer] = build) -> AsyncItera
 
 def drive(steps: Callable[[], Any]) -> Watch:
     """Run a coroutine on a loop of its own, with the log watched."""
-    with watched() as watch:
+    # The scripted server says on stderr what it does.
+    with watched() as watch, contextlib.redirect_stderr(io.StringIO()):
         asyncio.run(steps())
     return watch

@@ -81,7 +81,7 @@ frames = (
 )
 
 
-@target("lsp-bytes", st.lists(frames, min_size=1, max_size=5), share=120)
+@target("lsp-bytes", st.lists(frames, min_size=1, max_size=5), share=80)
 def lsp_bytes(_: Path) -> Iterator[Check]:
     async def talk(chunks: list[bytes]) -> None:
         async with session() as it:

@@ -40,7 +40,7 @@ def ours(place: int) -> int:
     return max(place, 0)
 
 
-@target("lsp-edits", documents, share=150)
+@target("lsp-edits", documents, share=80)
 def lsp_edits(_: Path) -> Iterator[Check]:
     async def talk(spelled: str, text: str, notifications: list[Any], place: tuple[int, int]) -> None:
         naive = NaiveDocument(text, Encoding(spelled))

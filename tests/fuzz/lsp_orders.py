@@ -284,7 +284,7 @@ begun = st.lists(steps, min_size=1, max_size=12).map(lambda sent: [("initialize"
 orders = begun | st.lists(steps, min_size=1, max_size=12)
 
 
-@target("lsp-orders", orders, share=200)
+@target("lsp-orders", orders, share=120)
 def lsp_orders(_: Path) -> Iterator[Check]:
     """Over scripted completions."""
     yield _checks(build)

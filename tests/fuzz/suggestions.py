@@ -117,7 +117,7 @@ def applied(item: dict[str, Any], text: str, cursor: int, naive: NaiveDocument, 
     return text[:start] + new + text[end:], start + len(new)
 
 
-@target("suggestions", cases, share=100)
+@target("suggestions", cases, share=60)
 def suggestions(_: Path) -> Iterator[Check]:
     async def talk(case: tuple[Any, ...]) -> None:
         spelled, language, before, after, model, _, reason, kind, selection = case

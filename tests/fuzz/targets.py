@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz import (
     databases,
+    gguf_files,
     host_socket,
     lsp_bytes,
     lsp_edits,
@@ -17,6 +18,7 @@ from fuzz import (
 
 MODULES = (
     databases,
+    gguf_files,
     host_socket,
     lsp_bytes,
     lsp_edits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import struct
 import subprocess
 import sys
@@ -117,6 +118,31 @@ def test_a_damaged_header_never_crashes(models, tmp_path, at):
         LlamaEngine.load(path, OPTIONS).close()
     except (ModelError, EngineError) as error:
         assert path.name in error.message  # noqa: PT017  (some of these are still readable)
+
+
+@pytest.mark.parametrize("layers", [0, 513, 2**31])
+def test_layers_that_no_model_has(models, tmp_path, layers):
+    """llama.cpp ends the process over them. Found by the campaign gguf-model."""
+    key = b"llama.block_count"
+    data = bytearray(models.random.read_bytes())
+    at = data.index(key) + len(key) + 4
+    data[at : at + 4] = layers.to_bytes(4, "little")
+    path = tmp_path / "layers.gguf"
+    path.write_bytes(data)
+    fails(path, ModelCorrupt, f"a model of {layers} layers")
+
+
+def test_a_vocabulary_with_a_token_twice(models, tmp_path):
+    """llama.cpp ends the process over that, too. One bit of a file's vocabulary is enough."""
+    data = models.random.read_bytes()
+    path = tmp_path / "twice.gguf"
+    path.write_bytes(data.replace(b"<|fim_prefix|>", b"<|fim_suffix|>", 1))
+    fails(path, ModelCorrupt, "its vocabulary has a token twice")
+
+
+def test_no_debugger_looks_at_a_process_that_ends(load, models):
+    load(models.random)
+    assert os.environ["GGML_NO_BACKTRACE"] == "1"
 
 
 def test_unknown_architecture(models, tmp_path):

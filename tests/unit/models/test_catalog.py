@@ -82,6 +82,9 @@ min_memory_gb = 1
         ("model = ['a']", "list of tables"),
         (_ENTRY + 'package = ["a"]\n', "another kind"),
         (_ENTRY.replace("min_memory_gb = 1", "min_memory_gb = []"), "another kind"),
+        (_ENTRY.replace('licence = "MIT"', "licence = 5"), "wrong type"),
+        (_ENTRY.replace('name = "a"', "name = 5"), "another kind|wrong type"),
+        (_ENTRY + "hub = 5\n", "another kind"),
     ],
 )
 def test_a_catalogue_that_breaks_its_rules_is_refused(text, fault):
