@@ -15,7 +15,7 @@ from coder_lsp.paths import models_dir
 
 PULLED = models_dir() / DEFAULT_MODEL
 """Where scripts/test pulled the model to; read before any fixture gives a test a home of its own."""
-TIERS = ("unit", "native", "e2e", "editors", "fuzz", "gpu")
+TIERS = ("unit", "native", "e2e", "editors", "faults", "fuzz", "gpu")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,6 +53,9 @@ class HostHangs(HostUnavailable):
     """A host that is there but does not answer."""
 
 
+_READING: set[asyncio.Task[None]] = set()
+
+
 class HostClient:
     """A connection that said hello. Made by :meth:`open`; ``on_lost`` is called once when it ends by itself."""
 
@@ -60,20 +63,23 @@ class HostClient:
         self.endpoint = endpoint
         self._early: list[StatusChange] = []
         self._on_status: Callable[[StatusChange], None] = self._early.append
-        self._on_lost: Callable[[], None] = lambda: None
+        self._on_lost: Callable[[HostClient], None] = lambda _: None
         self._streams: dict[str | int, _Stream] = {}
         self._closing = False
         self._version = __version__
         handlers = {protocol.DELTA: self._delta, protocol.STATUS: self._status}
         self._peer = Peer(reader, writer, notifications=handlers)
         self._reading = asyncio.create_task(self._read())
+        # asyncio itself keeps no task: a client that nobody holds any more must not be collected while it still reads.
+        _READING.add(self._reading)
+        self._reading.add_done_callback(_READING.discard)
 
     @classmethod
     async def open(
         cls,
         endpoint: Endpoint,
         on_status: Callable[[StatusChange], None] = lambda _: None,
-        on_lost: Callable[[], None] = lambda: None,
+        on_lost: Callable[[HostClient], None] = lambda _: None,
         *,
         name: str = "",
         hello_seconds: float = HELLO_SECONDS,
@@ -109,6 +115,7 @@ class HostClient:
             on_status(client._noted(change))
         client._on_status, client._on_lost = on_status, on_lost
         if client.closed:
+            await client.close()
             raise HostCrashed("the model host went away while greeting")
         return client
 
@@ -198,7 +205,7 @@ class HostClient:
         await self._peer.run()
         if not self._closing:
             self._closing = True
-            self._on_lost()
+            self._on_lost(self)
 
     def _delta(self, params: Any) -> None:
         delta = from_json(Delta, params)

@@ -324,7 +324,10 @@ class HostSupervisor:
             self._fault_until = self._clock() + FAULT_SECONDS
         self._report(change.status)
 
-    def _on_lost(self) -> None:
+    def _on_lost(self, client: HostClient) -> None:
+        if self._client not in (None, client):
+            # It took its time to end, and another one is there already.
+            return
         self._client = None
         if self._ended_on_purpose or self._fault or self._stopped:
             return

@@ -62,6 +62,7 @@ def set_up(checkout, tools, *arguments, **environment):
         "scripts/demo",
         "scripts/test",
         "scripts/docs",
+        "scripts/faults",
         "scripts/fuzz",
         "scripts/setup-nvim",
         "scripts/setup-vscode",

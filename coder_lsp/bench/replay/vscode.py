@@ -84,6 +84,8 @@ class VsCode:
         self._model, self._extension = window.model, window.extension
         self._buffer = Buffer()
         self._versions: dict[str, int] = {}
+        self.messages: list[str] = []
+        """What the user was told in a message of its own."""
         self._status: dict[str, Any] = {}
         self._told = asyncio.Event()
         self._item = Item()
@@ -321,6 +323,8 @@ class VsCode:
         if method == STATUS:
             self._status = params
             self._told.set()
+        elif method == "window/showMessage":
+            self.messages.append(params["message"])
 
     def _reply(self, method: str, params: Any) -> Any:
         return [self._settings for _ in params["items"]] if method == "workspace/configuration" else None

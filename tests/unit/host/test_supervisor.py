@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import signal
@@ -11,10 +12,12 @@ import sys
 import time
 
 import pytest
-from support.hosts import Front, alive, files_of, gone
+from support.hosts import Front, alive, files_of, gone, second_client
 
 from coder_lsp import paths
 from coder_lsp.errors import HostCrashed, HostUnavailable
+from coder_lsp.host.address import address_key, read_endpoint
+from coder_lsp.host.client import HostClient
 from coder_lsp.host.launch import HostLauncher, describe_exit
 from coder_lsp.host.supervisor import CrashHistory, HostSupervisor
 from coder_lsp.types import FinishReason
@@ -111,6 +114,33 @@ async def test_windows_survive_a_crash_together(front):
         await window.status.until("starting", after=window.status.states.index("ready"))
     assert [(await window.say(say=["c"])).text for window in (one, two)] == ["c", "c"]
     assert (await one.supervisor.info())["pid"] == (await two.supervisor.info())["pid"]
+
+
+async def test_a_connection_that_takes_its_time_to_end_does_not_take_the_next_one_along(front, settings):
+    """Found by kills at random moments: the new connection was let go of, and its reading collected as garbage."""
+    window = front()
+    await window.supervisor.start()
+    async with second_client(settings()) as old:
+        now = window.supervisor._client
+        window.supervisor._on_lost(old)
+        assert window.supervisor._client is now
+        assert (await window.say(say=["a"])).text == "a"
+    assert len(window.launcher.started) == 1
+
+
+async def test_a_client_that_nobody_holds_reads_to_the_end_of_its_connection(front, settings):
+    """The same: "Task was destroyed but it is pending" stood in the log of a front."""
+    window = front()
+    await window.supervisor.start()
+    faults = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["message"]))
+    lost = asyncio.Event()
+    await HostClient.open(read_endpoint(address_key(settings())), on_lost=lambda _: lost.set())
+    gc.collect()
+    await window.supervisor.restart()
+    await asyncio.wait_for(lost.wait(), 20)
+    gc.collect()
+    assert faults == []
 
 
 async def test_restart_replaces_the_process(front):
