@@ -34,6 +34,9 @@ FILE_NAME = "index.sqlite3"
 APPLICATION_ID = 0x434C5350
 """"CLSP": what tells our databases from others."""
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""SQLite's words about a damaged schema quote it, and Python cannot make an error of words that are not UTF-8."""
+
 _BUSY_MS = 10_000
 _LOOK_S = 0.005
 """How often a lock that another session holds is tried: a batch is written in a few milliseconds."""
@@ -233,7 +236,7 @@ def _open_locked(path: Path, root: Path, made_by: str) -> Database:
         writer, replaced = _connect_again(path, root, made_by)
     try:
         reader = open_reader(path)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         writer.close()
         raise fault_of(error, path, writing=True) from error
     identity = identity_of(path)
@@ -270,7 +273,7 @@ def _connect(path: Path, root: Path, made_by: str) -> sqlite3.Connection:
     writer = _plain(path)
     try:
         _prepare(writer, root, made_by)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         writer.close()
         damage = damage_in(error)
         if not damage:

@@ -99,6 +99,9 @@ class CoderProtocol(LanguageServerProtocol):
         super().handle_message(message)
         if method == lsp.INITIALIZE:
             self._initialized = True
+        elif method == lsp.SHUTDOWN:
+            # Not when its task runs: what follows in the stream may be handled before that.
+            self._shutdown = True
 
     def refuse_bytes(self) -> None:
         """Answer a body that is no JSON."""
@@ -137,7 +140,6 @@ class CoderProtocol(LanguageServerProtocol):
     @lsp_method(lsp.SHUTDOWN)
     async def lsp_shutdown(self, *_: Any) -> None:  # type: ignore[override]  # pygls takes any kind of function
         """Nothing new from here on; what is under way is cancelled and answered so, the host let go of."""
-        self._shutdown = True
         current = self.msg_id
         self._shutdown_request = asyncio.current_task()
         await self._server.close()

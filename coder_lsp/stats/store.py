@@ -33,6 +33,8 @@ MAX_ROWS = 50_000
 """About 15 MB, and a year of a busy programmer."""
 MAX_AGE_DAYS = 400
 
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""SQLite's words about a damaged schema quote it, and Python cannot make an error of words that are not UTF-8."""
 _BUSY_S = 2.0
 _SPARE_ROWS = 500
 """So many too many are kept until the next pruning."""
@@ -153,7 +155,7 @@ class History:
         """The open database. A damaged one is replaced, and what was tried counts as failed; trying again helps."""
         try:
             yield self._database or self._open()
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             if self._database is not None:
                 self._look_whether_newer(self._database)
             damaged = _is_damage(error)
@@ -176,13 +178,13 @@ class History:
         except HistoryError:
             self.close()
             raise
-        except sqlite3.Error:
+        except _SQLITE_ERRORS:
             pass  # damage, then
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             if not _is_damage(error):
                 raise
         self._replace()
@@ -286,7 +288,7 @@ def _delete(path: Path) -> None:
         raise HistoryError(f"cannot delete {path}: {error.strerror}") from error
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     """By message: codes exist from Python 3.11 on."""
     message = str(error)
     signs = ("malformed", "not a database", "no such table", "no such column", "file format", "decode")

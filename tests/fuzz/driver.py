@@ -17,7 +17,7 @@ class Died(AssertionError):
 
 
 class Driver:
-    """``python -m fuzz.MODULE``, which answers each line of JSON with one; see :func:`serve`."""
+    """``python -m MODULE``, which answers each line of JSON with one; see :func:`serve`."""
 
     def __init__(self, module: str, errors: Path) -> None:
         self._module = module
@@ -56,7 +56,7 @@ class Driver:
         path = os.pathsep.join(filter(None, [str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]))
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", f"fuzz.{self._module}"],
+                [sys.executable, "-X", "faulthandler", "-m", self._module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

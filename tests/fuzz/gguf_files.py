@@ -51,7 +51,7 @@ def gguf_headers(folder: Path) -> Iterator[Check]:
 
 def loads(folder: Path, kind: str, whole: bytes) -> Iterator[Check]:
     good, file = tiny_gguf.write_random(folder / "good.gguf"), folder / "changed.gguf"
-    with contextlib.closing(Driver("gguf_driver", folder / "stderr")) as driver:
+    with contextlib.closing(Driver("fuzz.gguf_driver", folder / "stderr")) as driver:
 
         def check(given: Any) -> None:
             file.write_bytes(changed(whole, given))

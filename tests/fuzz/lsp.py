@@ -95,7 +95,8 @@ class Session:
         try:
             while waiting:
                 done, waiting = await asyncio.wait({*waiting, self.running}, return_when=asyncio.FIRST_COMPLETED)
-                if any(one is not self.running and one.exception() is None for one in done):
+                # Each is looked at: asyncio complains of an error that nobody saw.
+                if None in [one.exception() for one in done if one is not self.running]:
                     return True
                 if self.running in done:
                     return False

@@ -20,7 +20,7 @@ _PADDING = 4096
 
 def message(method: str, text: str) -> bytes:
     document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": text}
-    body = {"jsonrpc": "2.0", "id": text, "method": method, "params": {"textDocument": document, "position": {}}}
+    body = {"jsonrpc": "2.0", "id": len(text), "method": method, "params": {"textDocument": document, "position": {}}}
     return json.dumps(body).encode()
 
 

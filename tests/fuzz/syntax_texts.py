@@ -62,7 +62,7 @@ def text_of(kind: str, *given: Any) -> str:
 
 @target("syntax", cases, share=30)
 def syntax_texts(folder: Path) -> Iterator[Check]:
-    with contextlib.closing(Driver("syntax_driver", folder / "stderr")) as driver:
+    with contextlib.closing(Driver("fuzz.syntax_driver", folder / "stderr")) as driver:
 
         def check(case: tuple[Any, ...]) -> None:
             language, wanted, at = case

@@ -579,6 +579,21 @@ def test_values_of_other_types_are_damage(start, fresh, root, spoil):
     assert session.notices == [f"The index of {root} was damaged (a value cannot be read) and is built anew."]
 
 
+def test_a_damaged_schema_that_is_no_text_is_built_anew(start, fresh, root):
+    """Python cannot make an error of SQLite's words about it, and the index was never loaded."""
+    age(make(root, 20))
+    start(root).settle().stop()
+    with sqlite3.connect(database_path(root)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'CREATE x' WHERE name = 'texts'")
+    database.close()
+    session = start(root)
+    assert session.indexer.wait_loaded(PATIENCE_S)
+    session.settle()
+    assert becomes(session.index, fresh(root)) == ""
+    assert session.notices == [f"The index of {root} is built anew: it was damaged (a value cannot be read)."]
+
+
 def test_without_a_place_for_the_database_the_index_is_in_memory(start, fresh, root, tmp_path, monkeypatch):
     make(root, 60)
     expected = fresh(root)

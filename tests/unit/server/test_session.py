@@ -156,6 +156,24 @@ async def test_what_is_no_json_and_what_is_no_message_leaves_the_session_alive()
         assert [message["error"]["code"] for message in client.received if message.get("id", 0) is None] == [-32700]
 
 
+async def test_what_comes_right_behind_shutdown_is_refused_and_changes_nothing() -> None:
+    """Shutting down is a task of its own, and the stream was read on before it ran."""
+    server = build()
+    async with served(server) as client:
+        await client.initialize()
+        client.open("file:///a.py", "x")
+        await client.request("test/requests")
+        done = client.start_request("shutdown")[1]
+        client.change("file:///a.py", 2, (None, "y"))
+        late = client.start_request("test/requests")[1]
+        await done
+        with pytest.raises(LspError, match="-32600"):
+            await late
+        found = server.documents.get("file:///a.py")
+        assert found is not None
+        assert found.text == "x"
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [

@@ -274,6 +274,18 @@ def test_rows_that_nobody_could_have_written_are_left_out(history):
     assert [each.key for each in history.read()] == [6]
 
 
+def test_a_damaged_schema_that_is_no_text_is_set_aside(history, notices):
+    """Python's own error about SQLite's words was not taken for one of the database."""
+    history.write([row(1)])
+    history.close()
+    with closing(sqlite3.connect(history_path())) as other, other:
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'CREATE x' WHERE name = 'shown'")
+    history.write([row(2)])
+    assert [each.key for each in history.read()] == [2]
+    assert len(notices) == 1
+
+
 WRITER = """
 import sys
 from support.histories import row
