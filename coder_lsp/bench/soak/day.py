@@ -65,7 +65,7 @@ class Day:
 
         :raises HostUnavailable: something was not answered.
         """
-        await self._everything_once(until_s)
+        await self._everything_once()
         number = 0
         while _now() < until_s:
             trace = make_trace(self.project, ROUND_S, self.seed * 1000 + number, PACE, PATIENCE_S)
@@ -78,7 +78,7 @@ class Day:
             await asyncio.to_thread(git, self.root, "checkout", "-q", "--", ".")
             number += 1
 
-    async def _everything_once(self, until_s: float) -> None:
+    async def _everything_once(self) -> None:
         """All that loads something the first time: that is no growth, whenever it would have come."""
         window, trace = self.window, make_trace(self.project, 1.0, self.seed, PACE, PATIENCE_S)
         # What looks like a secret is judged by a library that is loaded for it.
@@ -88,7 +88,7 @@ class Day:
         await _answer(window.suggest(invoked=True))
         window.close_documents()
         for action in _ACTIONS:
-            if _now() < until_s and action != "rest" and await self._do(action, trace.visits[0]):
+            if action != "rest" and await self._do(action, trace.visits[0]):
                 self.done[action] += 1
 
     async def _visit(self, visit: Visit, until_s: float) -> None:

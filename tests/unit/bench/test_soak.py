@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from coder_lsp.bench.replay.rpc import Rpc
-from coder_lsp.bench.soak.day import OTHER_BRANCH, git, make_repository
+from coder_lsp.bench.soak.day import OTHER_BRANCH, Day, git, make_repository
 from coder_lsp.bench.soak.held import Held, held, machine_busy_s
 from coder_lsp.bench.soak.report import lines
 from coder_lsp.bench.soak.verdict import Minute, Requests, parts, verdict
@@ -189,6 +190,30 @@ def test_branches_differ_and_what_is_typed_waits_on_its_own(tmp_path):
     assert len(changed) > 10
     assert len(set(before) - set(other)) == 2
     assert len(set(other) - set(before)) == 30
+
+
+def day(project, root):
+    return Day(None, project, root, Random(1), seed=1, model="none")
+
+
+@pytest.mark.parametrize("changed", [True, False], ids=["something", "nothing"])
+def test_a_branch_is_left_and_come_back_to_whatever_is_not_committed(tmp_path, changed):
+    """Bug: ``git stash pop`` failed, and with it the soak, where every gap had just been filled in again."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "a.py").write_text("x = 1\n")
+    root = tmp_path / "copy"
+    make_repository(project, root)
+    text = "x = 2\n" if changed else "x = 1\n"
+    (root / "a.py").write_text(text)
+    works = day(project, root)
+    for _ in range(2):
+        works._switch(OTHER_BRANCH)
+        assert (root / "new_0.py").exists()
+        works._switch("main")
+        assert not (root / "new_0.py").exists()
+        assert (root / "a.py").read_text() == text
+    assert git(root, "stash", "list") == ""
 
 
 def test_what_git_refuses_is_one_line(tmp_path):
