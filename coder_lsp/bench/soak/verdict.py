@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PART_MINUTES = 10.0
 _SHARE = 6
 """A part is at most this fraction of a run, and so is what comes before the first."""
+_HIGH = 0.95
+_SURE = 1.96
+"""Standard deviations on both sides."""
 
 GOALS = (
     Goal("front.memory_percent", 2, "memory of a front, last part against first", "%"),
@@ -75,8 +78,8 @@ def verdict(minutes: Sequence[Minute], requests: Requests) -> dict[str, Any]:
     pids = [minute.host_pid for minute in minutes if minute.host_pid]
     waits = [[wait for minute in part for wait in minute.waited_ms] for part in (first, last)]
     shown: dict[str, Any] = {
-        "first_ms": quantiles(waits[0]),
-        "last_ms": quantiles(waits[1]),
+        "first_ms": _told(waits[0]),
+        "last_ms": _told(waits[1]),
         "count": sum(len(minute.waited_ms) for minute in minutes),
         "parts": _waits_by_part(minutes),
     }
@@ -116,9 +119,23 @@ def _waits_by_part(minutes: Sequence[Minute]) -> list[dict[str, float]]:
         # The clock of a look is late by what looking took.
         found.setdefault(max(0, math.ceil(minute.at_s / part_s - 0.01) - 1), []).extend(minute.waited_ms)
     return [
-        {"until_min": round((number + 1) * part_s / 60, 1), "count": len(waits), **quantiles(waits)}
+        {"until_min": round((number + 1) * part_s / 60, 1), "count": len(waits), **_told(waits)}
         for number, waits in sorted(found.items())
     ]
+
+
+def _told(waits: Sequence[float]) -> dict[str, float]:
+    """p50 and p95, and between which two of the waits p95 lies with a certainty of 95 %, by rank.
+
+    Of 200 waits p95 is the 191st, and lies between the 184th and the 197th: a few hundred tell 10 % only where most
+    are alike.
+    """
+    if not waits:
+        return {}
+    ordered, middle = sorted(waits), _HIGH * len(waits)
+    spread = _SURE * math.sqrt(middle * (1 - _HIGH))
+    low, high = max(0, math.floor(middle - spread)), min(len(waits) - 1, math.floor(middle + spread))
+    return {**quantiles(waits), "p95_least": round(ordered[low], 2), "p95_most": round(ordered[high], 2)}
 
 
 def _processor(part: Sequence[Minute]) -> dict[str, float]:

@@ -97,8 +97,18 @@ def test_waits_are_told_for_each_part_and_so_is_what_else_the_machine_did():
     assert [part["until_min"] for part in told] == [10, 20, 30, 40, 50, 60]
     assert [part["count"] for part in told] == [10] * 6
     assert (told[0]["p95"], told[-1]["p95"]) == (200, 700)
+    assert (told[0]["p95_least"], told[0]["p95_most"]) == (190, 200)
     # 30 s of 60 s for 100 answers, and one core and a half busy in all.
     assert figures["processor"]["last"] == {"host_ms": 300, "fronts_ms": 0, "elsewhere_cores": 1.0}
+
+
+def test_p95_comes_with_what_it_may_be_by_chance():
+    run = [
+        Minute(60.0 * number, [], None, 7, list(range(20 * number - 19, 20 * number + 1))) for number in range(1, 61)
+    ]
+    first = verdict(run, NONE_LOST)["shown"]["first_ms"]
+    # Waits 201 to 400: the 184th, the 191st and the 197th of them.
+    assert (first["p95_least"], first["p95"], first["p95_most"]) == (384, 391, 397)
 
 
 def test_a_host_that_was_started_again_has_no_processor_time_to_compare():
