@@ -78,5 +78,8 @@ def _base(kind: str, platform_path: object) -> Path:
 
 
 def _private(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Where it cannot be made (a read-only home, a full disk) a path is a path all the same: who opens a file there is
+    # told, and most of what is kept can be done without.
+    with suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path

@@ -232,10 +232,13 @@ def _let_go_of_streams() -> None:
     from coder_lsp.host.address import log_path
 
     path = log_path().with_suffix(".stderr")
-    if path.exists() and path.stat().st_size > _STDERR_BYTES:
-        path.unlink()
     nothing = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if path.exists() and path.stat().st_size > _STDERR_BYTES:
+            path.unlink()
+        errors = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        errors = os.dup(nothing)
     for source, target in ((nothing, 0), (nothing, 1), (errors, 2)):
         os.dup2(source, target)
     os.close(nothing)
@@ -247,9 +250,14 @@ def _let_go_of_streams() -> None:
 def _open_log() -> None:
     from coder_lsp.host.address import log_path
 
-    handler = logging.handlers.RotatingFileHandler(
-        log_path(), maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8"
-    )
+    handler: logging.Handler
+    try:
+        handler = logging.handlers.RotatingFileHandler(
+            log_path(), maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8"
+        )
+    except OSError:
+        # A home on read-only media, a full disk: better a host without a log than none.
+        handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for library in ("pygls", "httpx2", "httpcore2"):

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -31,6 +32,7 @@ from coder_lsp.errors import HostUnavailable
 from coder_lsp.host.protocol import PROTOCOL_VERSION, MalformedMessage, from_json, to_json
 
 if TYPE_CHECKING:
+    import psutil
     from filelock import BaseFileLock
 
     from coder_lsp.host.protocol import HostSettings
@@ -41,7 +43,7 @@ SOCKET_PATH_BYTES = 103
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a host listens. ``created`` is the start of its process (seconds since the epoch, 0.0: unknown)."""
+    """Where a host listens. ``created`` is the start of its process, as :func:`process_start` has it."""
 
     key: str
     pid: int
@@ -79,6 +81,15 @@ def hold_lock(key: str) -> BaseFileLock | None:
     except Timeout:
         return None
     return lock
+
+
+def lock_identity(key: str) -> tuple[int, int] | None:
+    """Which file the lock of an address is, None if there is none. Locks are on files, whatever their names become."""
+    try:
+        facts = _file(key, "lock").stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def read_endpoint(key: str) -> Endpoint | None:
@@ -128,13 +139,25 @@ def sweep() -> list[str]:
     return swept
 
 
+def process_start(process: psutil.Process) -> float:
+    """When a process started, in seconds, to tell it from a later one under the same number.
+
+    On Linux since the machine did: there a start by the wall clock is reckoned anew at each look, and another one once
+    the clock was set.
+    """
+    import psutil
+
+    started = float(process.create_time())
+    return started - psutil.boot_time() if sys.platform == "linux" else started
+
+
 def kill(endpoint: Endpoint) -> bool:
     """End a host that does not answer; False if its process is gone, or is another one under the same number."""
     import psutil
 
     try:
         process = psutil.Process(endpoint.pid)
-        if abs(process.create_time() - endpoint.created) > 1.0:
+        if abs(process_start(process) - endpoint.created) > 1.0:
             return False
         process.kill()
         process.wait(timeout=5)
@@ -182,7 +205,14 @@ def private_runtime_dir() -> Path:
 def _require_private(folder: Path) -> Path:
     if not hasattr(os, "geteuid"):
         return folder
-    facts = folder.lstat()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = folder.lstat()
+    except OSError as error:
+        raise HostUnavailable(
+            f"the folder for the socket of the model host cannot be made: {folder} ({error.strerror})",
+            hint="make room or make it writable, or set CODER_LSP_HOME or XDG_RUNTIME_DIR to a folder that is",
+        ) from error
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
         raise HostUnavailable(
             f"{folder} is not a folder of this user", hint="remove it, or set CODER_LSP_HOME to another folder"

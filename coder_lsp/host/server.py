@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from coder_lsp import __version__
 from coder_lsp.errors import HostUnavailable
 from coder_lsp.host import protocol
-from coder_lsp.host.address import remove_traces
 from coder_lsp.host.jobs import Job, JobRunner
 from coder_lsp.host.protocol import (
     Ask,
@@ -35,7 +34,7 @@ from coder_lsp.host.protocol import (
     from_json,
 )
 from coder_lsp.host.rpc import MAX_GREETING_BYTES, Peer, trail_of
-from coder_lsp.host.transport import DEFAULT_TRANSPORT, listen
+from coder_lsp.host.transport import DEFAULT_TRANSPORT, Listener, listen
 from coder_lsp.types import HostState, HostStatus
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ GREETING_SECONDS = 10.0
 """A connection that has not said hello by then is closed."""
 FIRST_CLIENT_SECONDS = 30.0
 """A host nobody has connected to yet is no orphan before this."""
+MEND_SECONDS = 3.0
+"""Between two looks whether clients still find this host: three calls of the system."""
 FAILED_SECONDS = 3.0
 """A host that could not load its model stays this long, to say so to those who connect."""
 
@@ -87,15 +88,18 @@ class HostServer:
         with _stop_signals(self.stop):
             logger.info("host %s listens (%s), model %s", self._key, self._transport, self._settings.model_name)
             listening()
-            tasks = [asyncio.create_task(self._jobs.run()), asyncio.create_task(self._watch())]
+            tasks = [
+                asyncio.create_task(self._jobs.run()),
+                asyncio.create_task(self._watch()),
+                asyncio.create_task(_stay_findable(listener)),
+            ]
             for task in tasks:
                 task.add_done_callback(self._stop_if_broken)
             try:
                 await self._stopping.wait()
             finally:
-                listener.server.close()
-                # While the lock is held: the next host of this address makes them anew.
-                remove_traces(self._key)
+                # While the lock is held: the next host of this address makes anew what goes here.
+                listener.close()
                 await self._jobs.close(self._stop_reason)
                 for task in tasks:
                     task.cancel()
@@ -223,6 +227,18 @@ class HostServer:
             await self._look.wait()
             if timer:
                 timer.cancel()
+
+
+async def _stay_findable(listener: Listener) -> None:
+    while True:
+        await asyncio.sleep(MEND_SECONDS)
+        try:
+            missing = await listener.mend()
+        except (OSError, HostUnavailable) as error:
+            logger.warning("clients cannot find this host any more: %s", type(error).__name__)
+        else:
+            if missing:
+                logger.warning("put back what was removed: %s", missing)
 
 
 @dataclass(eq=False)

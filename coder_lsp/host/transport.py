@@ -14,15 +14,25 @@ import secrets
 import socket
 import struct
 import sys
-import time
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coder_lsp.errors import HostUnavailable
-from coder_lsp.host.address import Endpoint, remove_traces, socket_path, write_endpoint
+from coder_lsp.host.address import (
+    Endpoint,
+    hold_lock,
+    lock_identity,
+    process_start,
+    read_endpoint,
+    remove_traces,
+    socket_path,
+    write_endpoint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from filelock import BaseFileLock
 
     OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -36,16 +46,58 @@ _LOCAL_PEERCRED = 1
 """macOS, BSD: ``<sys/un.h>``, at level SOL_LOCAL = 0; a ``struct xucred`` begins with version and uid."""
 
 
-@dataclass(frozen=True)
 class Listener:
-    """A listening host: its server and the endpoint that clients find in its record."""
+    """A listening host: the endpoint that clients find in its record, and what keeps it findable."""
 
-    server: asyncio.Server
-    endpoint: Endpoint
+    def __init__(self, endpoint: Endpoint, server: asyncio.Server, on_connection: OnConnection) -> None:
+        self.endpoint = endpoint
+        self._servers = [server]
+        self._on_connection = on_connection
+        self._lock_file = lock_identity(endpoint.key)
+        self._lock: BaseFileLock | None = None
+        self._socket_file = _identity(endpoint.path)
 
     def token_fits(self, token: str) -> bool:
         """Whether a caller may speak; where the kernel tells the caller's user there is no token to know."""
         return hmac.compare_digest(token.encode(), self.endpoint.token.encode())
+
+    def close(self) -> None:
+        """Listen no more, and remove what clients found it by, unless that is another host's by now."""
+        for server in self._servers:
+            server.close()
+        if lock_identity(self.endpoint.key) in (None, self._lock_file):
+            remove_traces(self.endpoint.key)
+
+    async def mend(self) -> str:
+        """Put back what somebody removed of lock, record and socket; says what that was, empty if nothing.
+
+        What cleans up temporary folders removes files that nobody wrote to for days. Who is connected does not notice,
+        but nobody else would find this host any more, nor could a second one be. An address that another host
+        has taken over meanwhile is left to it.
+
+        :raises OSError: it cannot be put back.
+        """
+        endpoint, missing = self.endpoint, []
+        if (found := lock_identity(endpoint.key)) != self._lock_file:
+            if found is not None:
+                return ""
+            lock = hold_lock(endpoint.key)
+            if lock is None:
+                return ""
+            self._lock, self._lock_file = lock, lock_identity(endpoint.key)
+            missing.append("lock")
+        if endpoint.path and _identity(endpoint.path) != self._socket_file:
+            _unlink(endpoint.path)
+            server = await asyncio.start_unix_server(
+                _same_user_only(self._on_connection), sock=_unix_socket(endpoint.path)
+            )
+            self._servers.append(server)
+            self._socket_file = _identity(endpoint.path)
+            missing.append("socket")
+        if read_endpoint(endpoint.key) != endpoint:
+            write_endpoint(endpoint)
+            missing.append("record")
+        return ", ".join(missing)
 
 
 async def listen(key: str, model: str, on_connection: OnConnection, transport: str = DEFAULT_TRANSPORT) -> Listener:
@@ -58,9 +110,9 @@ async def listen(key: str, model: str, on_connection: OnConnection, transport: s
         listening, path, token = _loopback_socket(), "", secrets.token_hex(_TOKEN_BYTES)
         server = await asyncio.start_server(on_connection, sock=listening)
     port = 0 if transport == UNIX else int(listening.getsockname()[1])
-    endpoint = Endpoint(key, os.getpid(), _process_start(), model, transport, path, port, token)
+    endpoint = Endpoint(key, os.getpid(), _own_start(), model, transport, path, port, token)
     write_endpoint(endpoint)
-    return Listener(server, endpoint)
+    return Listener(endpoint, server, on_connection)
 
 
 async def connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -111,6 +163,19 @@ def _peer_uid(connection: socket.socket) -> int | None:
     return None
 
 
+def _unlink(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file that is, None if there is none."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def _unix_socket(path: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)  # the file is born 0600; no other thread runs yet
@@ -129,11 +194,11 @@ def _loopback_socket() -> socket.socket:
     return listening
 
 
-def _process_start() -> float:
-    """When this process started, to recognise it later by more than its number."""
+def _own_start() -> float:
+    """When this process started, to recognise it later by more than its number; 0.0 if nobody says."""
     import psutil
 
     try:
-        return float(psutil.Process().create_time())
+        return process_start(psutil.Process())
     except psutil.Error:
-        return time.time()
+        return 0.0

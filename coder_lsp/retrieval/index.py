@@ -39,6 +39,8 @@ DEFINITIONS_A_NAME = 32
 """A name that is declared more often says little; ``main`` and ``__init__`` are in every second file."""
 
 _TEXTS_KEPT = 128
+_LINES_KEPT = 100_000
+"""Of these texts together, some 10 MB. A file may have a megabyte, so their number alone would be no limit."""
 _FILES_A_LOAD = 500
 _GIVE_WAY_S = 0.05
 
@@ -375,9 +377,10 @@ class Index:
 
     def _keep_lines(self, file: int, known: IndexedFile, lines: list[str]) -> None:
         self._texts[file] = _Text(known, lines)
-        while len(self._texts) > _TEXTS_KEPT:
+        kept = sum(len(text.lines) for text in list(self._texts.values()))
+        while len(self._texts) > _TEXTS_KEPT or (kept > _LINES_KEPT and len(self._texts) > 1):
             with contextlib.suppress(KeyError):
-                self._texts.popitem(last=False)
+                kept -= len(self._texts.popitem(last=False)[1].lines)
 
     def _rows_on_top(self, file: int) -> tuple[SymbolRow, ...]:
         record = self._overlays.get(file) or self._held.get(file)

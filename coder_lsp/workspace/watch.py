@@ -107,9 +107,7 @@ class Watcher:
         for kind, folders in by_kind.items():
             self._poll(folders, f"{_names(folders)} is on a network drive ({kind}), which does not report changes")
         if local:
-            source = _native_source(local, self._reports)
-            self._sources.append((source, local))
-            self._keep(source, local, source.start)
+            self._watch_by_system(local)
         self._thread.start()
 
     def stop(self) -> None:
@@ -150,6 +148,18 @@ class Watcher:
         self._poll(folders, f"changes in {_names(folders)} cannot be watched: {_reason(error)}")
         for folder in folders:
             self._reports.anything(folder)  # what happened in between was seen by nobody
+
+    def _watch_by_system(self, folders: list[Folder]) -> None:
+        try:
+            source = _native_source(folders, self._reports)
+        except ImportError:
+            # Python 3.10 has watchdog 6, which does not have what inotify needs.
+            self._poll(
+                folders, f"changes in {_names(folders)} cannot be watched with this version of Python or watchdog"
+            )
+            return
+        self._sources.append((source, folders))
+        self._keep(source, folders, source.start)
 
     def _poll(self, folders: list[Folder], why: str = "") -> None:
         poller = Poller(folders, self._reports, interval_s=self._poll_ms / 1000)

@@ -1,9 +1,7 @@
 """Runs tests with native modules that were built with sanitizers, in place of the installed ones.
 
-    cmake -S native -B build/sanitize -G Ninja -DCODER_LSP_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
-    cmake --build build/sanitize
-    LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \\
-        ASAN_OPTIONS=detect_leaks=0 python tests/support/sanitized.py build/sanitize tests/native
+`scripts/sanitize` builds them and calls this. A module that was built without is refused, so that nobody takes a plain
+run for a sanitized one.
 
 Leaks are not looked for: Python keeps what it keeps. The modules in the build folder find libllama through the library
 path, which this sets by starting itself anew.
@@ -39,6 +37,8 @@ def main() -> int:
 def load(name: str, folder: Path) -> None:
     package, _, module_name = name.rpartition(".")
     (path,) = folder.glob(f"{module_name}*.so")
+    if not any(sign in path.read_bytes() for sign in (b"__asan_init", b"__tsan_init")):
+        sys.exit(f"{path} was not built with a sanitizer")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -130,3 +130,72 @@ def test_demo_and_test_do_not_go_on_after_a_failed_set_up(checkout, tools):
         assert done.returncode == 1
         assert done.stderr.startswith("error: no usable Python")
         assert done.stdout == ""
+
+
+@pytest.fixture
+def fake_venv(checkout, tmp_path):
+    """A Python whose virtual environments have a pip that does as it is told, and writes down what it was asked for."""
+    shutil.copytree(ROOT / "requirements", checkout / "requirements")
+    calls = tmp_path / "calls"
+    inner = tmp_path / "inner"
+    inner.write_text(
+        f"""#!/bin/sh
+case "$*" in
+    *"pip install --require-hashes"*) cat "{tmp_path}/said" >&2; exit "$(cat "{tmp_path}/status")" ;;
+    *"-m pip"*) echo "$*" >>"{calls}" ;;
+    *) exec "{sys.executable}" "$@" ;;
+esac
+"""
+    )
+    inner.chmod(0o755)
+    outer = tmp_path / "python"
+    outer.write_text(
+        f"""#!/bin/sh
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin" && cp "{inner}" "$3/bin/python" ;;
+    *) exec "{sys.executable}" "$@" ;;
+esac
+"""
+    )
+    outer.chmod(0o755)
+
+    def run(said, status):
+        (tmp_path / "said").write_text(said)
+        (tmp_path / "status").write_text(str(status))
+        calls.unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", str(checkout / "scripts" / "setup")],
+            env={**os.environ, "PYTHON": str(outer), "HOME": str(checkout)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done, calls.read_text().splitlines() if calls.exists() else []
+
+    return run
+
+
+def test_locked_versions_are_installed_and_nothing_beside_them(fake_venv):
+    done, calls = fake_venv("", 0)
+    assert done.returncode == 0, done.stderr
+    assert "locked dependencies: " in done.stdout
+    (ours,) = [call for call in calls if "--editable" in call]
+    assert "--no-deps" in ours
+    assert not [call for call in calls if "cmake" in call], "build tools come with the lock"
+
+
+def test_where_locked_versions_cannot_be_had_that_is_said_and_others_are_taken(fake_venv):
+    done, calls = fake_venv("ERROR: No matching distribution found for numpy==9", 1)
+    assert done.returncode == 0, done.stderr
+    assert "locked dependencies: not to be had here" in done.stdout
+    (ours,) = [call for call in calls if "--editable" in call]
+    assert "--no-deps" not in ours
+    assert [call for call in calls if "cmake" in call]
+
+
+def test_a_file_with_another_digest_ends_the_set_up(fake_venv):
+    """Not by taking one that nobody knows instead."""
+    done, calls = fake_venv("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", 1)
+    assert done.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert not [call for call in calls if "--editable" in call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import string
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ PATIENCE_S = 1.0
 ANSWER_S = 120.0
 """Longest wait for an answer, an instruction's included; then it is lost."""
 OTHER_BRANCH = "other"
+SECRET_FILE = "soak_settings.py"
 _ACTIONS = {
     "cancels": 0.40,
     "invoked": 0.40,
@@ -63,6 +65,7 @@ class Day:
 
         :raises HostUnavailable: something was not answered.
         """
+        await self._everything_once()
         number = 0
         while _now() < until_s:
             trace = make_trace(self.project, ROUND_S, self.seed * 1000 + number, PACE, PATIENCE_S)
@@ -74,6 +77,19 @@ class Day:
             self.window.close_documents()
             await asyncio.to_thread(git, self.root, "checkout", "-q", "--", ".")
             number += 1
+
+    async def _everything_once(self) -> None:
+        """All that loads something the first time: that is no growth, whenever it would have come."""
+        window, trace = self.window, make_trace(self.project, 1.0, self.seed, PACE, PATIENCE_S)
+        # What looks like a secret is judged by a library that is loaded for it.
+        key = "AKIA" + "".join(self.chosen.choices(string.ascii_uppercase + string.digits, k=16))
+        await asyncio.to_thread((self.root / SECRET_FILE).write_text, f'KEY = "{key}"\n', encoding="utf-8")
+        window.open(SECRET_FILE, "python", f'KEY = "{key}"\n', "")
+        await _answer(window.suggest(invoked=True))
+        window.close_documents()
+        for action in _ACTIONS:
+            if action != "rest" and await self._do(action, trace.visits[0]):
+                self.done[action] += 1
 
     async def _visit(self, visit: Visit, until_s: float) -> None:
         await Typist(self.window, PATIENCE_S).type(visit)
@@ -134,7 +150,8 @@ class Day:
         if branch == OTHER_BRANCH:
             git(self.root, "stash", "-q")
         git(self.root, "switch", "-q", branch)
-        if branch != OTHER_BRANCH:
+        # Where all gaps are filled again just now, there was nothing to put aside.
+        if branch != OTHER_BRANCH and git(self.root, "stash", "list"):
             git(self.root, "stash", "pop", "-q")
 
     async def _other_model(self) -> None:
@@ -176,16 +193,20 @@ def make_repository(project: Path, root: Path) -> None:
     git(root, "switch", "-q", "main")
 
 
-def git(root: Path, *arguments: str) -> None:
-    """:raises InputError: git is missing, or refuses."""
+def git(root: Path, *arguments: str) -> str:
+    """What git says.
+
+    :raises InputError: git is missing, or refuses.
+    """
+    command = ["git", *_IDENTITY, *arguments]
     try:
-        command = ["git", *_IDENTITY, *arguments]
-        subprocess.run(command, cwd=root, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError as error:
         raise InputError("there is no git", hint="Branches are switched with git: install it.") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().partition("\n")[0]
         raise InputError(f"git {arguments[0]} failed in {root}: {said}") from error
+    return done.stdout
 
 
 async def _answer(asked: tuple[int, asyncio.Future[Any]]) -> Any:

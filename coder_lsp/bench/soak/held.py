@@ -1,14 +1,18 @@
-"""What a process holds on to: memory of its own, descriptors, threads."""
+"""What a process holds on to: memory of its own, descriptors, threads; and the processor time it has had."""
 
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 _OWN = re.compile(rb"^(?:Anonymous|Swap):\s+(\d+) kB", re.MULTILINE)
+
+# On Linux interrupts are apart from "system"; elsewhere they are a part of it.
+_BUSY = ("user", "nice", "system", *(("irq", "softirq", "steal") if sys.platform == "linux" else ()))
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Held:
     descriptors: int
     threads: int
     children: int
+    cpu_s: float = 0.0
+    """Since it began, without its children."""
 
 
 def held(pid: int) -> Held | None:
@@ -29,11 +35,22 @@ def held(pid: int) -> Held | None:
     try:
         process = psutil.Process(pid)
         with process.oneshot():
+            times = process.cpu_times()
             return Held(
-                round(_own_bytes(process) / 1e6, 2), _descriptors(process), process.num_threads(), _children(process)
+                memory_mb=round(_own_bytes(process) / 1e6, 2),
+                descriptors=_descriptors(process),
+                threads=process.num_threads(),
+                children=_children(process),
+                cpu_s=round(times.user + times.system, 2),
             )
     except (psutil.Error, OSError):
         return None
+
+
+def machine_busy_s() -> float:
+    """Processor time that all processes of this machine have had, and what its own host took away, since it began."""
+    times = psutil.cpu_times()
+    return round(sum(getattr(times, name, 0.0) for name in _BUSY), 2)
 
 
 def _own_bytes(process: psutil.Process) -> int:

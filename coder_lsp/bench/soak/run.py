@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from coder_lsp.bench.replay.run import end
 from coder_lsp.bench.replay.vscode import VsCode, Window
 from coder_lsp.bench.soak.day import ANSWER_S, Day, make_repository
-from coder_lsp.bench.soak.held import held
+from coder_lsp.bench.soak.held import held, machine_busy_s
 from coder_lsp.bench.soak.verdict import Minute, Requests, verdict
 from coder_lsp.engine import hardware
 from coder_lsp.errors import HostUnavailable
@@ -163,6 +163,8 @@ class _Looks:
             held(host_pid) if host_pid else None,
             host_pid,
             [round(waited, 1) for waited in shown],
+            self.requests().answered,
+            machine_busy_s(),
         )
         self.minutes.append(minute)
         if self._options.record is not None:

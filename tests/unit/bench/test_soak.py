@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
+from random import Random
 
 import pytest
 
 from coder_lsp.bench.replay.rpc import Rpc
-from coder_lsp.bench.soak.day import OTHER_BRANCH, git, make_repository
-from coder_lsp.bench.soak.held import Held, held
+from coder_lsp.bench.soak.day import OTHER_BRANCH, Day, git, make_repository
+from coder_lsp.bench.soak.held import Held, held, machine_busy_s
 from coder_lsp.bench.soak.report import lines
 from coder_lsp.bench.soak.verdict import Minute, Requests, parts, verdict
 from coder_lsp.errors import InputError
@@ -33,6 +36,16 @@ def minutes(count, **growth):
         Minute(60.0 * number, [at(number), at(0)], at(number), 7, [100 + growth.get("waited_ms", 0) * number])
         for number in range(1, count + 1)
     ]
+
+
+LEAKY = """
+import os, sys
+kept = []
+for line in sys.stdin:
+    kept += os.pipe() if line.strip() == "leak" else ()
+    print("done", flush=True)
+"""
+"""A process that keeps two descriptors each time it is told to leak."""
 
 
 def missed(figures):
@@ -58,6 +71,55 @@ def test_a_run_in_which_nothing_grows_meets_all_goals():
 )
 def test_what_grows_is_found_though_it_is_one_window_alone(growth, figures):
     assert missed(verdict(minutes(120, **growth), NONE_LOST)) == figures
+
+
+@pytest.mark.parametrize(("order", "found"), [("leak", {"host.descriptors"}), ("work", set())])
+def test_a_leak_that_is_planted_in_a_process_is_found_and_nothing_without_one(order, found):
+    with subprocess.Popen([sys.executable, "-c", LEAKY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        seen = []
+        for number in range(1, 25):
+            child.stdin.write(f"{order}\n".encode())
+            child.stdin.flush()
+            assert child.stdout.readline() == b"done\n"
+            seen.append(Minute(60.0 * number, [], held(child.pid), child.pid))
+    figures = verdict(seen, NONE_LOST)
+    assert missed(figures) == found
+    assert figures["host"]["descriptors"] == (32 if found else 0)
+
+
+def test_waits_are_told_for_each_part_and_so_is_what_else_the_machine_did():
+    run = minutes(60, waited_ms=10)
+    for number, minute in enumerate(run):
+        minute.answered, minute.busy_s = 100 * number, 90.0 * number
+        minute.host = replace(minute.host, cpu_s=30.0 * number)
+    figures = verdict(run, NONE_LOST)
+    told = figures["shown"]["parts"]
+    assert [part["until_min"] for part in told] == [10, 20, 30, 40, 50, 60]
+    assert [part["count"] for part in told] == [10] * 6
+    assert (told[0]["p95"], told[-1]["p95"]) == (200, 700)
+    assert (told[0]["p95_least"], told[0]["p95_most"]) == (190, 200)
+    # 30 s of 60 s for 100 answers, and one core and a half busy in all.
+    assert figures["processor"]["last"] == {"host_ms": 300, "fronts_ms": 0, "elsewhere_cores": 1.0}
+
+
+def test_p95_comes_with_what_it_may_be_by_chance():
+    run = [
+        Minute(60.0 * number, [], None, 7, list(range(20 * number - 19, 20 * number + 1))) for number in range(1, 61)
+    ]
+    first = verdict(run, NONE_LOST)["shown"]["first_ms"]
+    # Waits 201 to 400: the 184th, the 191st and the 197th of them.
+    assert (first["p95_least"], first["p95"], first["p95_most"]) == (384, 391, 397)
+
+
+def test_a_host_that_was_started_again_has_no_processor_time_to_compare():
+    run = minutes(60)
+    for number, minute in enumerate(run):
+        minute.answered = number
+        minute.host = replace(minute.host, cpu_s=0.0 if number == 55 else 10.0 * number)
+    run[-1].host = replace(run[-1].host, cpu_s=1.0)
+    figures = verdict(run, NONE_LOST)
+    assert figures["processor"]["last"] == {}
+    assert figures["processor"]["first"]["host_ms"] == 10_000
 
 
 def test_a_request_lost_doubled_or_failed_and_a_host_that_was_started_again_are_found():
@@ -109,6 +171,14 @@ def test_held_sees_a_descriptor_a_thread_and_memory():
     assert after.memory_mb - before.memory_mb > len(ballast) / 1e6 * 0.8
 
 
+def test_held_sees_the_processor_time_that_was_spent():
+    before, machine_s, own_s = held(os.getpid()), machine_busy_s(), time.process_time()
+    while time.process_time() - own_s < 0.2:
+        pass
+    assert held(os.getpid()).cpu_s - before.cpu_s > 0.15
+    assert machine_busy_s() - machine_s > 0.1
+
+
 def test_a_process_that_is_gone_holds_nothing():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
@@ -130,6 +200,30 @@ def test_branches_differ_and_what_is_typed_waits_on_its_own(tmp_path):
     assert len(changed) > 10
     assert len(set(before) - set(other)) == 2
     assert len(set(other) - set(before)) == 30
+
+
+def day(project, root):
+    return Day(None, project, root, Random(1), seed=1, model="none")
+
+
+@pytest.mark.parametrize("changed", [True, False], ids=["something", "nothing"])
+def test_a_branch_is_left_and_come_back_to_whatever_is_not_committed(tmp_path, changed):
+    """Bug: ``git stash pop`` failed, and with it the soak, where every gap had just been filled in again."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "a.py").write_text("x = 1\n")
+    root = tmp_path / "copy"
+    make_repository(project, root)
+    text = "x = 2\n" if changed else "x = 1\n"
+    (root / "a.py").write_text(text)
+    works = day(project, root)
+    for _ in range(2):
+        works._switch(OTHER_BRANCH)
+        assert (root / "new_0.py").exists()
+        works._switch("main")
+        assert not (root / "new_0.py").exists()
+        assert (root / "a.py").read_text() == text
+    assert git(root, "stash", "list") == ""
 
 
 def test_what_git_refuses_is_one_line(tmp_path):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from coder_lsp import paths
@@ -155,3 +156,16 @@ def test_own_process_is_the_same_user():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert same_user(ours)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a start by the wall clock is fixed")
+def test_a_host_that_hangs_is_ended_after_the_clock_was_set(monkeypatch):
+    """Pins one that could not be: its start by the wall clock was another one by then."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        started = address.process_start(psutil.Process(process.pid))
+        endpoint = dataclasses.replace(ENDPOINT, pid=process.pid, created=started)
+        assert not address.kill(dataclasses.replace(endpoint, created=started - 2))
+        boot = psutil.boot_time()
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot + 3600)
+        assert abs(psutil.Process(process.pid).create_time() - started - boot - 3600) < 1.5
+        assert address.kill(endpoint)

@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from support.hosts import files_of, gone, home, request, second_client
 from coder_lsp import errors, paths
 from coder_lsp.errors import ContextOverflow, EngineError, HostCrashed, HostUnavailable, OutOfMemory
 from coder_lsp.host import protocol
-from coder_lsp.host.address import address_key, read_endpoint
+from coder_lsp.host.address import address_key, hold_lock, read_endpoint
 from coder_lsp.host.client import HostClient
 from coder_lsp.host.rpc import Peer
 from coder_lsp.host.transport import connect
@@ -400,6 +402,50 @@ async def test_loopback_needs_the_token(front, settings):
     for token in ("", "0" * 64, "ä"):
         with pytest.raises(HostUnavailable, match="wrong token"):
             await HostClient.open(dataclasses.replace(endpoint, token=token))
+
+
+@pytest.mark.parametrize("what", ["sock", "json"])
+async def test_a_window_that_comes_finds_a_host_whose_files_were_removed(front, what):
+    """Found by a session whose socket was deleted: no second window could be served until the first one had closed."""
+    window = front()
+    await window.supervisor.start()
+    for file in paths.runtime_dir().glob(f"*.{what}"):
+        file.unlink()
+    second = front()
+    assert (await second.say(say=["a"])).text == "a"
+    assert (await second.supervisor.info())["pid"] == (await window.supervisor.info())["pid"]
+
+
+async def test_all_that_was_removed_of_a_host_is_put_back(front):
+    window = front()
+    await window.supervisor.start()
+    run = paths.runtime_dir()
+    before = files_of(run)
+    shutil.rmtree(run)
+
+    deadline = time.monotonic() + 20
+    while not run.exists() or files_of(run) != before:
+        assert time.monotonic() < deadline, "not put back"
+        await asyncio.to_thread(time.sleep, 0.01)
+    second = front()
+    assert (await second.say(say=["a"])).text == "a"
+    assert (await second.supervisor.info())["pid"] == (await window.supervisor.info())["pid"]
+
+
+async def test_an_address_that_another_host_took_over_is_left_to_it(front, settings):
+    """Where even the lock was removed, and somebody was quicker than the host could put it back."""
+    key = address_key(settings())
+    window = front()
+    await window.supervisor.start()
+    for file in paths.runtime_dir().iterdir():
+        file.unlink()
+    lock = hold_lock(key)
+    assert lock is not None
+    (paths.runtime_dir() / f"host-{key}.json").write_text("theirs")
+    os.kill((await window.supervisor.info())["pid"], signal.SIGTERM)
+    await gone(window.launcher)
+    assert (paths.runtime_dir() / f"host-{key}.json").read_text() == "theirs"
+    lock.release()
 
 
 async def test_oom_killer_prefers_the_host(front):

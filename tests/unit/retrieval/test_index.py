@@ -267,6 +267,20 @@ def test_notes_on_a_text_go_with_it(index, store):
     assert index.notes(file) == {}
 
 
+def test_texts_are_kept_until_they_are_many_or_long(index, store):
+    """Bug: up to 128 were kept, however long, which could be hundreds of megabytes."""
+    put(index, store, **{f"long{n}": f"value{n} = 1\n" * 40_000 for n in range(3)}, short=ONE)
+    by_name = {known.path: file for file, known in index.files() if known.root == ROOT}
+    first, second, third, short = (by_name[f"{name}.py"] for name in ("long0", "long1", "long2", "short"))
+    for file in (short, first, second):
+        index.lines(file, 0, 1)
+        index.notes(file)["seen"] = frozenset()
+    assert [bool(index.notes(file)) for file in (short, first, second)] == [True] * 3
+    index.prefetch([third])
+    assert [bool(index.notes(file)) for file in (short, first, second)] == [False, False, True]
+    assert index.lines(first, 39_999, 40_000) == ["value0 = 1"]
+
+
 def test_answers_while_another_thread_changes_everything(index, store):
     """Two threads for a while: no exception, and each answer is a file as it was before or after a change."""
     texts = [ONE, TWO, THREE]

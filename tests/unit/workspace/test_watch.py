@@ -436,6 +436,23 @@ def test_the_limit_reached_later(root, watching):
     assert len(told) == 1
 
 
+def test_an_older_watchdog_means_looking_and_is_told_once(root, monkeypatch):
+    """A bug once: what was asked of watchdog does not exist for Python 3.10, where coder-lsp could not be installed."""
+    monkeypatch.setitem(sys.modules, "coder_lsp.workspace.inotify", None)
+    monkeypatch.setitem(sys.modules, "coder_lsp.workspace.observer", None)
+    told = []
+    log = Log()
+    watcher = Watcher([Folder(root)], log, poll_ms=50, on_fallback=told.append)
+    watcher.start()
+    try:
+        write(root, "a.py", text="changed later\n")
+        log.wait_for("a.py")
+    finally:
+        watcher.stop()
+    assert len(told) == 1
+    assert "cannot be watched with this version" in told[0]
+
+
 @linux
 def test_when_the_kernel_drops_events_everything_is_looked_at(root):
     from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
