@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+import threading
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ MAX_LINE_CHARACTERS = 4000
 """A longer line is not searched (some expressions take quadratic time) but blanked when it has a suspicious word."""
 MIN_PIECE_CHARACTERS = 16
 """No key with a prefix is shorter; the shortest are those of AWS, with 20."""
+
+_HTTP_CLIENT = "requests"
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -230,8 +236,21 @@ def secret_lines(text: str, path: str = "") -> list[int]:
 
 
 def library_detector(screen: Screen) -> Detector:
-    """The library's detector that a screen stands before."""
-    module = import_module(f"detect_secrets.plugins.{screen.module}")
+    """The library's detector that a screen stands before, which cannot verify: it has nothing to ask the network with.
+
+    That saves 7 MB and 50 ms in every server, too, for the HTTP client that the library would have loaded.
+    """
+    with _LOADING:
+        leave_out = _HTTP_CLIENT not in sys.modules
+        if leave_out:
+            client = sys.modules[_HTTP_CLIENT] = ModuleType(_HTTP_CLIENT)
+            # An annotation asks for it.
+            vars(client)["Response"] = object
+        try:
+            module = import_module(f"detect_secrets.plugins.{screen.module}")
+        finally:
+            if leave_out:
+                del sys.modules[_HTTP_CLIENT]
     detector: Detector = getattr(module, screen.name)()
     return detector
 
