@@ -49,6 +49,8 @@ def check_folders() -> Iterator[Finding]:
 def _check_folder(name: str, make: Callable[[], Path]) -> Finding:
     try:
         folder = make()
+        # Servers go on without it; here its error is wanted.
+        folder.mkdir(parents=True, exist_ok=True)
         facts = folder.stat()
     except OSError as error:
         return fail(name, f"cannot be made: {error}", "Free the path, or set CODER_LSP_HOME to a folder of yours.")

@@ -160,7 +160,8 @@ def test_held_sees_a_descriptor_a_thread_and_memory():
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
-    ballast = bytearray(os.urandom(1 << 20)) * 32
+    # More than what glibc may take from memory that was freed before (its threshold for ``mmap`` grows to 32 MiB).
+    ballast = bytearray(os.urandom(1 << 20)) * 64
     after = held(os.getpid())
     stop.set()
     thread.join()
