@@ -82,7 +82,7 @@ class HostServer:
 
         For the holder of the lock of this address. Leaves neither socket nor record behind. Returns the exit status.
         """
-        asyncio.get_running_loop().set_exception_handler(_log_defect)
+        asyncio.get_running_loop().set_exception_handler(self._on_defect)
         listener = await listen(self._key, self._settings.model_name, self._serve, self._transport)
         self._token_fits = listener.token_fits
         with _stop_signals(self.stop):
@@ -202,8 +202,17 @@ class HostServer:
     def _stop_if_broken(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error:
-            _log_defect(task.get_loop(), {"exception": error})
+            self._on_defect(task.get_loop(), {"exception": error})
             self.stop("a defect, see above")
+
+    def _on_defect(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # What asyncio would log itself, but without the arguments of callbacks, which may be text.
+        error = context.get("exception")
+        kind, trail = (type(error).__name__, trail_of(error)) if error else ("no exception", "")
+        logger.error("a defect in the host: %s\n%s", kind, trail)
+        if isinstance(error, MemoryError):
+            # Whoever is connected may be deaf now; a new process has what this one cannot get.
+            self.stop("out of memory")
 
     async def _watch(self) -> None:
         """Stop when there is nothing to do any more."""
@@ -356,13 +365,6 @@ class _Connection:
     def _drop_stranger(self) -> None:
         if not self.welcome:
             self.writer.close()
-
-
-def _log_defect(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio would log itself, but without the arguments of callbacks, which may be text."""
-    error = context.get("exception")
-    kind, trail = (type(error).__name__, trail_of(error)) if error else ("no exception", "")
-    logger.error("a defect in the host: %s\n%s", kind, trail)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,14 @@ def main() -> int:
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
 
+    told = 0
+
     def note(tally: Tally) -> None:
-        print(f"\r{tally.kills.total()} of {given.kills}, {len(tally.wrong)} wrong ", end="", file=sys.stderr)
+        nonlocal told
+        for line in tally.wrong[told:]:
+            print(f"\r{line}", file=sys.stderr)
+        told = len(tally.wrong)
+        print(f"\r{tally.kills.total()} of {given.kills}, {told} wrong ", end="", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True) as folder:
         tally = asyncio.run(campaign(Path(folder), given.kills, seed, note=note))

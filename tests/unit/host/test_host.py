@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import scripted_worker
 from support.hosts import files_of, gone, home, request, second_client
 
 from coder_lsp import errors, paths
@@ -21,6 +22,7 @@ from coder_lsp.host import protocol
 from coder_lsp.host.address import address_key, hold_lock, read_endpoint
 from coder_lsp.host.client import HostClient
 from coder_lsp.host.rpc import Peer
+from coder_lsp.host.server import HostServer
 from coder_lsp.host.transport import connect
 from coder_lsp.types import FinishReason, TokenCounts
 
@@ -454,6 +456,21 @@ async def test_oom_killer_prefers_the_host(front):
     pid = (await window.supervisor.info())["pid"]
     score = await asyncio.to_thread(Path(f"/proc/{pid}/oom_score_adj").read_text)
     assert int(score) >= 500
+
+
+async def test_a_host_that_gets_no_memory_makes_room_for_a_new_one(settings):
+    """As where the system gives no more than a process has: what is connected may not be heard any more."""
+    lock = hold_lock("c" * 20)
+    server = HostServer(settings(), "c" * 20, scripted_worker.load)
+    listening = asyncio.Event()
+    running = asyncio.create_task(server.run(listening.set))
+    await listening.wait()
+    for error in (ValueError(), MemoryError()):
+        assert not running.done()
+        asyncio.get_running_loop().call_exception_handler({"message": "", "exception": error})
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(running, 20) == 0
+    lock.release()
 
 
 def test_errors_tree_is_what_faults_name():
