@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import sqlite3
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ PROBE = ("probe.py", "\n\ndef after():\n    pass\n")
 ANSWER_S = 60.0
 TRIES = 3
 """A kill may cost the request that was under way, and the one that finds out."""
+GRACE_S = 20.0
+"""For what ends by itself to do so, on a machine that has other work."""
 _FILES = 60
 _MOST_WAIT_S = 1.5
 """From the beginning of work to the kill; the host needs a third of that to load."""
@@ -44,7 +47,8 @@ class Tally:
     moments: Counter[str] = field(default_factory=Counter)
     """What the host was doing when something was killed, as the windows knew it."""
     requests: int = 0
-    lost: int = 0
+    unanswered: int = 0
+    """Of windows whose server was killed with them; of others none may be."""
     tries: Counter[int] = field(default_factory=Counter)
     """Requests until a window was served again."""
     messages: int = 0
@@ -84,7 +88,7 @@ class Household:
     async def close(self) -> None:
         """All windows end; their host does so by itself, a moment later."""
         for window in self.windows:
-            self._count(window)
+            await self._count(window)
             await window.close()
         self.windows.clear()
 
@@ -105,13 +109,13 @@ class Household:
             return
         self.tally.kills[what] += 1
         if what == "front":
-            self._count(victim, killed=True)
+            await self._count(victim, killed=True)
             await victim.close()
             self.windows[self.windows.index(victim)] = await self._window()
         for window in self.windows:
             await self._served(window)
-        self._look_at_files()
-        self._look_at_processes()
+        await asyncio.to_thread(self._look_at_files)
+        await asyncio.to_thread(self._look_at_processes)
 
     async def compare_index(self) -> None:
         """With everything ended, the index on disk leads to what a new one would have."""
@@ -180,12 +184,18 @@ class Household:
         self.tally.messages += len(window.messages)
         window.messages.clear()
 
-    def _count(self, window: VsCode, *, killed: bool = False) -> None:
-        """Requests of a window that ends; of one that was killed, nobody expects answers."""
+    async def _count(self, window: VsCode, *, killed: bool = False) -> None:
+        """Requests of a window that ends: each was answered once, but for those that a killed server had."""
         rpc = window.connection
+        deadline = time.monotonic() + ANSWER_S
+        # The connection counts, and tells nobody.
+        while not killed and rpc.open and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         self.tally.requests += rpc.asked
-        self.tally.lost += rpc.unexpected
-        if not killed and rpc.unexpected:
+        self.tally.unanswered += rpc.asked - rpc.answered
+        if not killed and rpc.open:
+            self.tally.wrong.append(f"{window.name} got no answer to {rpc.open} requests")
+        if rpc.unexpected:
             self.tally.wrong.append(f"{window.name} got {rpc.unexpected} answers that it did not wait for")
 
     def _look_at_files(self) -> None:
@@ -203,13 +213,21 @@ class Household:
             self.tally.wrong.append(f"{len(sockets)} sockets of {len(self.hosts())} hosts")
 
     def _look_at_processes(self) -> None:
-        fronts = {window.pid for window in self.windows}
-        known = fronts | set(self.hosts())
+        """Helpers end with the front that they worked for, and each model has one host."""
+        known = {window.pid for window in self.windows} | set(self.hosts())
+        strays = []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                below = known & {parent.pid for parent in process.parents()}
-                if process.pid not in known and not below and process.parent() is None:
-                    self.tally.wrong.append(f"left running: {process.cmdline()}")
+                if process.pid not in known and not known & {parent.pid for parent in process.parents()}:
+                    strays.append(process)
+        _, left = psutil.wait_procs(strays, GRACE_S)
+        self.tally.wrong += [f"left running: {_command(process)}" for process in left]
+        deadline = time.monotonic() + GRACE_S
+        while len(hosts := self.hosts()) > len((self._model, self._other)):
+            if time.monotonic() > deadline:
+                self.tally.wrong.append(f"{len(hosts)} hosts of two models")
+                break
+            time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
         """Those of this home that have not ended."""
@@ -253,7 +271,7 @@ async def campaign(folder: Path, kills: int, seed: int, *, compare_each: int = 2
         await household.compare_index()
     running = household.processes()
     _, left = await asyncio.to_thread(psutil.wait_procs, running, 30)
-    household.tally.wrong += [f"does not end: {process.cmdline()}" for process in left]
+    household.tally.wrong += [f"does not end: {_command(process)}" for process in left]
     household.tally.wrong += [
         f"{log.name}: {line}"
         for log in household.home.rglob("*.log*")
@@ -261,6 +279,12 @@ async def campaign(folder: Path, kills: int, seed: int, *, compare_each: int = 2
         if "Traceback" in line or " CRITICAL " in line
     ]
     return household.tally
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"{process.pid} {process.cmdline()}"
+    return f"{process.pid}"
 
 
 def _built(root: Path, home: Path):
