@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coder_lsp.allocator import give_back_what_is_free
 from coder_lsp.errors import HostUnavailable, InputError
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _serve(
         return busy(key)
     _open_log()
     _mark_process()
+    give_back_what_is_free()
     for swept in sweep():
         logger.info("removed what a killed host left behind: %s", swept)
     server = HostServer(settings, key, load, transport=transport or DEFAULT_TRANSPORT)

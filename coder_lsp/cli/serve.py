@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coder_lsp.allocator import give_back_what_is_free
 from coder_lsp.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def serve_with(
     """
     log_file = log_file.absolute() if log_file else None
     configure_logging(log_file, log_level)
+    give_back_what_is_free()
     from coder_lsp.server.transport import listen_tcp, listen_unix, take_stdio
 
     inward = outward = -1

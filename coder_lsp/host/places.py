@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 SLICE_TOKENS = 16
 """Prompt tokens evaluated ahead in one go, some 90 ms on two cores. Somebody who comes meanwhile does not wait for them
 (a call ends within 50 ms), but they are lost: the shorter, the more is left of the time between two keys."""
-_PLACES_KEPT = 64
+_PLACES_KEPT = 16
+"""Twice as many as the disk keeps: of others nothing is evaluated any more, and each holds half a megabyte."""
 _WORTH_SHORT = 1.5
 """A short prompt answers first where the full one costs more than so many times its budget."""
 _WORTH_RESTORING = 64

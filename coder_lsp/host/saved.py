@@ -15,6 +15,7 @@ import os
 import struct
 import tempfile
 from array import array
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _MAGIC = b"CLSPKV1\n"
 _HEADER = struct.Struct("<8s16sQQ")
 """Magic, digest of the rest, number of tokens, bytes of state."""
 _SUFFIX = ".kv"
+_REMEMBERED = 64
+"""Documents whose tokens on disk are known without looking, or known not to be there; 8 KB each at most."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ class SavedPlaces:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self._tokens: dict[str, tuple[int, ...]] = {}
+        self._tokens: OrderedDict[str, array[int]] = OrderedDict()
         """Of what is on disk, as far as it was asked about: a question a keystroke must not read a file."""
 
     def shared(self, document: str, tokens: Sequence[int]) -> int:
         """With how many tokens of ``tokens`` the saved place of a document begins."""
         known = self._tokens.get(document)
         if known is None:
-            known = self._tokens[document] = self._read_tokens(document)
+            known = self._remember(document, self._read_tokens(document))
         count = 0
         for ours, theirs in zip(known, tokens, strict=False):
             if ours != theirs:
@@ -100,28 +103,35 @@ class SavedPlaces:
         except OSError as error:
             logger.warning("a place could not be saved: %s", error.strerror or type(error).__name__)
             return False
-        self._tokens[document] = tuple(tokens)
+        self._remember(document, array("i", tokens))
         self._trim()
         return True
 
     def forget(self, document: str) -> None:
-        self._tokens[document] = ()
+        self._remember(document, array("i"))
         with contextlib.suppress(OSError):
             self._path(document).unlink()
 
-    def _read_tokens(self, document: str) -> tuple[int, ...]:
+    def _remember(self, document: str, tokens: array[int]) -> array[int]:
+        self._tokens[document] = tokens
+        self._tokens.move_to_end(document)
+        if len(self._tokens) > _REMEMBERED:
+            self._tokens.popitem(last=False)
+        return tokens
+
+    def _read_tokens(self, document: str) -> array[int]:
         """From the beginning of the file alone."""
         try:
             with self._path(document).open("rb") as file:
                 magic, _, count, size = _HEADER.unpack(file.read(_HEADER.size))
                 expected = _HEADER.size + 4 * count + size
                 if magic != _MAGIC or os.fstat(file.fileno()).st_size != expected:
-                    return ()
+                    return array("i")
                 ids = array("i")
                 ids.frombytes(file.read(4 * count))
-                return tuple(ids)
+                return ids
         except (OSError, struct.error, ValueError):
-            return ()
+            return array("i")
 
     def _path(self, document: str) -> Path:
         name = hashlib.blake2b(document.encode("utf-8", "replace"), digest_size=16).hexdigest()

@@ -118,6 +118,10 @@ class HostSupervisor:
     async def start(self) -> None:
         """Connect, starting the host if there is none. Returns when connected; a failure is in :attr:`status`."""
         self._stopped = False
+        if self._fault_until == math.inf:
+            # Given up on; whoever asks for it by hand has read so.
+            self._crashes.clear()
+            self._fault, self._fault_until = None, -math.inf
         with contextlib.suppress(CoderLspError):
             await self._connected()
 
@@ -361,7 +365,8 @@ class HostSupervisor:
         if self._crashes.start_at() < math.inf:
             return False
         what = f"the model host failed {self._crashes.limit} times within {self._crashes.window:g} s"
-        error = HostUnavailable(f"{what}, the last time: {last.message}", hint=_hint())
+        hint = f"restart it with your editor's command (coder-lsp.restart), or {_hint()}"
+        error = HostUnavailable(f"{what}, the last time: {last.message}", hint=hint)
         self._fault, self._fault_until = error, math.inf
         self._report(HostStatus(HostState.ERROR, self._settings.model_name, message=f"{error.message}; {error.hint}"))
         return True

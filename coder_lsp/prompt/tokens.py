@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coder_lsp.engine.base import Vocabulary
 
-_LINES_KEPT = 20_000
-"""Lines whose token count is remembered: a few thousand lines of a few open files, ~2 MB."""
+_LINES_KEPT = 4_000
+"""Lines whose token count is remembered: those around the cursor in a few dozen places, half a megabyte."""
 _TEXTS_KEPT = 64
 """Whole segments (prefix window, suffix, snippets) whose ids are remembered."""
 

@@ -39,8 +39,8 @@ DEFINITIONS_A_NAME = 32
 """A name that is declared more often says little; ``main`` and ``__init__`` are in every second file."""
 
 _TEXTS_KEPT = 128
-_LINES_KEPT = 100_000
-"""Of these texts together, some 10 MB. A file may have a megabyte, so their number alone would be no limit."""
+_LINES_KEPT = 30_000
+"""Of these texts together, some 3 MB. A file may have a megabyte, so their number alone would be no limit."""
 _FILES_A_LOAD = 500
 _GIVE_WAY_S = 0.05
 

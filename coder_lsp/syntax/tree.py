@@ -4,12 +4,14 @@ Offsets are code points of the whole text; tree-sitter's byte offsets never leav
 normal case: every answer is the best a tree with errors allows. Work is bounded by a window around the place and by a
 deadline; where there is no grammar, no time or too much text the answer is None and line heuristics take over.
 
-Safe from any thread: a parser is made for each call (2 µs), and a :class:`SyntaxTree` is never changed.
+Safe from any thread: a parser is made for each call (2 µs), and a :class:`SyntaxTree` is never changed. Text of a node
+comes out of the tree's ``source``: tree-sitter's own ``Node.text`` would read anew.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ MAX_CHARACTERS = 1_000_000
 WINDOW_CHARACTERS = 24_000
 """With a place given, parse this much around it, three quarters of it before: ~3 ms for Python, ~6 for C++."""
 LIMIT_MS = 40.0
+_READ_BYTES = 65_536
 
 FUNCTION_NODE = re.compile(
     r"(?:^|_)(?:function|method|constructor|destructor|lambda|closure|arrow_function|func_literal|subroutine|procedure)"
@@ -45,6 +48,16 @@ _STRING = re.compile(r"string|heredoc|char_literal|character_literal|^(?:raw_tex
 _COMMENT = re.compile(r"comment")
 _NO_CONTENT = re.compile(r"comment|_tag$")
 _NOT_TEXT = re.compile(r"interpolation|substitution|embedded|splice")
+
+
+class _Given(threading.local):
+    """What a thread gave tree-sitter to read last."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+
+
+_given = _Given()
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ def inside(tree: SyntaxTree, offset: int) -> str:
             return ""
         if _COMMENT.search(node.type) and node.is_named:
             at_end = node.end_byte == place and node.start_point.row == node.end_point.row
-            if node.start_byte < place < node.end_byte or (at_end and not _ends_block_comment(node)):
+            if node.start_byte < place < node.end_byte or (at_end and not _ends_block_comment(tree, node)):
                 return "comment"
         if _STRING.search(node.type) and node.is_named and node.start_byte < place < node.end_byte:
             return "string"
@@ -190,8 +203,11 @@ def _parse(grammar: str, source: bytes, old: Tree | None, limit_ms: float) -> Tr
         late = late or time.monotonic() > end
         return late
 
-    def read(offset: int, _point: object) -> bytes:
-        return source[offset : offset + 65_536]
+    def read(offset: int, _point: object) -> bytearray:
+        # tree-sitter 0.26.1 keeps a reference to each object that is returned here, for ever: 16 kB a keystroke. It
+        # looks at an object until it asks for the next one only, so this thread has one, again and again.
+        _given.text[:] = source[offset : offset + _READ_BYTES]
+        return _given.text
 
     options: dict[str, Any] = {"progress_callback": out_of_time}
     if old is not None:  # refuses None
@@ -293,5 +309,5 @@ def _is_docstring(node: Node) -> bool:
     return node.type == "string"
 
 
-def _ends_block_comment(node: Node) -> bool:
-    return (node.text or b"").endswith((b"*/", b"-->", b"]]", b"*)", b"-}", b"|#", b"=#"))
+def _ends_block_comment(tree: SyntaxTree, node: Node) -> bool:
+    return tree.source[node.start_byte : node.end_byte].endswith((b"*/", b"-->", b"]]", b"*)", b"-}", b"|#", b"=#"))

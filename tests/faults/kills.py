@@ -51,6 +51,8 @@ class Tally:
     """Of windows whose server was killed with them; of others none may be."""
     tries: Counter[int] = field(default_factory=Counter)
     """Requests until a window was served again."""
+    given_up: int = 0
+    """A host that dies five times within two minutes is given up; then the window asks for a restart."""
     messages: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -177,6 +179,10 @@ class Household:
                 self.tally.tries[number] += 1
                 break
             window.close_documents()
+            if "coder-lsp.restart" in str(window._status.get("message")):
+                self.tally.given_up += 1
+                with contextlib.suppress(HostUnavailable):
+                    await asyncio.wait_for(window.command("coder-lsp.restart")[1], ANSWER_S)
         else:
             self.tally.wrong.append(f"{window.name} was not served again: {said}")
         if len(window.messages) > 1:

@@ -77,7 +77,7 @@ async def test_request_that_kills_is_tried_twice_only(front):
 
 
 async def test_gives_up_after_five_crashes_until_restarted(front, settings, launchers):
-    """Waits 0.25, 0.5, 1, 2 s on the injected clock; then an error with the next step; restart() forgets it all."""
+    """Waits 0.25, 0.5, 1, 2 s on the injected clock; then an error with the next step; start() tries as often again."""
     waits, now = [], time.monotonic()
 
     async def sleep(seconds):
@@ -91,6 +91,7 @@ async def test_gives_up_after_five_crashes_until_restarted(front, settings, laun
     status = await window.status.until("error")
     assert waits == [0.25, 0.5, 1.0, 2.0]
     assert "failed 5 times within 120 s" in status.message
+    assert "coder-lsp.restart" in status.message
     assert "coder-lsp doctor" in status.message
     assert "host.log" in status.message
     assert await gone(window.launcher) == [-signal.SIGKILL] * 5
@@ -98,6 +99,11 @@ async def test_gives_up_after_five_crashes_until_restarted(front, settings, laun
     with pytest.raises(HostUnavailable, match="failed 5 times"):
         await window.say(say=["a"])
     assert len(window.launcher.started) == 5
+
+    await window.supervisor.start()
+    assert len(window.launcher.started) == 10
+    with pytest.raises(HostUnavailable, match="failed 5 times"):
+        await window.say(say=["a"])
 
     settings({})
     await window.supervisor.restart()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -130,6 +131,21 @@ async def test_threads_may_parse_at_the_same_time():
         return syntax.body_is_empty(tree, cursor)
 
     assert await asyncio.gather(*(asyncio.to_thread(empty) for _ in range(10))) == [True] * 10
+
+
+def test_parsing_leaves_no_text_behind():
+    """Bug: tree-sitter 0.26.1 keeps what it was given to read, 16 kB a keystroke, for as long as the server runs."""
+    text = "".join(f"def function_{n}(value):\n    return value + {n}\n" for n in range(300))
+    tracemalloc.start()
+    try:
+        syntax.parse("python", text)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(20):
+            syntax.parse("python", text)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < len(text)
 
 
 def test_importing_syntax_loads_no_tree_sitter():
