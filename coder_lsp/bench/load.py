@@ -1,15 +1,18 @@
 """Many windows at once on one host: does each get its share, how long does it wait, is anything lost?
 
 Every client is a real front that types without ever resting: a key, a request, the next key a moment behind its answer.
-So there is always somebody waiting, and how often each is answered says how fair the host is. Now and then a client
-asks several times in a row without taking a request back, and only the last one matters then.
+So there is always somebody waiting, and how often the host served each says how fair it is; what a front answers out of
+what was there already costs nobody else anything. Now and then a client asks several times in a row without taking a
+request back, and only the last one matters then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import tempfile
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +39,7 @@ ANSWER_S = 120.0
 _TYPED_S = 300.0
 
 GOALS = (
-    Goal("fairness", 0.95, "fairness (Jain's index of answers for each client)", least=True),
+    Goal("fairness", 0.95, "fairness (Jain's index of the host's turns for each client)", least=True),
     Goal("requests.lost", 0, "requests without an answer"),
     Goal("requests.doubled", 0, "answers that nobody waited for"),
     Goal("requests.failed", 0, "requests that failed"),
@@ -51,6 +54,26 @@ class LoadOptions:
     clients: int = 20
     seconds: float = 120.0
     seed: int = 1
+
+
+_TURN = re.compile(r"request (?P<client>\d+)/\d+: (?!cancelled).*?\bqueue=(?P<queue>\d+)")
+"""In the host's log. Work ahead has a word more, and is no turn; nor is what a newer request took the place of."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What the host did for clients: how often for each, and how long each turn had been waited for."""
+
+    each: tuple[int, ...]
+    queued_ms: tuple[int, ...]
+
+
+def turns_in(log: str, clients: int) -> Turns:
+    """From the host's log; ``clients`` who had none count too."""
+    found = [turn for line in log.splitlines() if (turn := _TURN.search(line))]
+    counts = Counter(turn["client"] for turn in found)
+    without = [0] * (clients - len(counts))
+    return Turns((*counts.values(), *without), tuple(int(turn["queue"]) for turn in found))
 
 
 @dataclass
@@ -110,12 +133,13 @@ async def measure_load(
             note(f"starting client {number + 1} of {options.clients}")
             clients.append(await stack.enter_async_context(_client(project, folder, model, options.seed, number)))
         note(f"typing for {options.seconds:.0f} s")
+        clients[0].window.host_log()
         until_s = _now() + options.seconds
         seeds = [random.Random(f"{options.seed} {number}") for number in range(len(clients))]  # noqa: S311
         await asyncio.gather(*(client.work(until_s, seed) for client, seed in zip(clients, seeds, strict=True)))
         status = (await clients[0].window.command("coder-lsp.status")[1]).get("host") or {}
         host = held(int(status.get("pid", 0)))
-        figures = _figures(clients)
+        figures = _figures(clients, turns_in(clients[0].window.host_log(), len(clients)))
     return {
         "hardware": hardware.detect().line(),
         "model": model.name,
@@ -136,25 +160,31 @@ def fairness(shares: Sequence[float]) -> float:
 
 def report(figures: dict[str, Any]) -> list[str]:
     """For people, without the goals."""
-    answers, waited = figures["answers"], figures["waited_ms"]
+    answers, turns, waited = figures["answers"], figures["turns"], figures["waited_ms"]
     return [
         f"{figures['clients']} clients, {figures['seconds']:.0f} s, host {figures['host']['memory_mb']} MB",
         (
             f"answers: {answers['all']:,}, for each client {answers['least']:,} to {answers['most']:,}, "
             f"{figures['with_text']:,} with a suggestion"
         ),
+        (
+            f"turns at the host: {turns['all']:,}, for each client {turns['least']:,} to {turns['most']:,}; "
+            f"queued: {figures['queued_ms']}"
+        ),
         f"waited: {waited}; worst p95 of a client {figures['worst_p95_ms']:,} ms",
         f"requests of one client without an answer at once: {figures['most_open']} at most",
     ]
 
 
-def _figures(clients: Sequence[_Client]) -> dict[str, Any]:
+def _figures(clients: Sequence[_Client], turns: Turns) -> dict[str, Any]:
     answers = [len(client.waited_ms) for client in clients]
     connections = [client.window.connection for client in clients]
     figures: dict[str, Any] = {
         "answers": {"all": sum(answers), "least": min(answers), "most": max(answers)},
         "with_text": sum(client.with_text for client in clients),
-        "fairness": round(fairness(answers), 4),
+        "turns": {"all": sum(turns.each), "least": min(turns.each), "most": max(turns.each)},
+        "fairness": round(fairness(turns.each), 4),
+        "queued_ms": spread(turns.queued_ms) if turns.queued_ms else {},
         "waited_ms": spread([wait for client in clients for wait in client.waited_ms]) if any(answers) else {},
         "worst_p95_ms": max((spread(client.waited_ms)["p95"] for client in clients if client.waited_ms), default=0.0),
         "overtaken": sum(client.overtaken for client in clients),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coder_lsp.bench.load import BURST, _Client, _figures, fairness, report
+from coder_lsp.bench.load import BURST, Turns, _Client, _figures, fairness, report, turns_in
 from coder_lsp.errors import HostUnavailable
 
 
@@ -63,10 +63,10 @@ def test_unfair_lost_and_overtaken_are_missed_goals():
         window = SimpleNamespace(connection=SimpleNamespace(**{**_COUNTS, **over}))
         return SimpleNamespace(window=window, waited_ms=[10.0] * answers, with_text=answers, overtaken=0, most_open=2)
 
-    fine = _figures([client(10), client(9)])
+    fine = _figures([client(10), client(9)], Turns((5, 4), (0, 300)))
     assert all(goal["met"] for goal in fine["goals"])
     assert (fine["answers"], fine["most_open"]) == ({"all": 19, "least": 9, "most": 10}, 2)
-    bad = _figures([client(100, open=1), client(1, unexpected=2)])
+    bad = _figures([client(100, open=1), client(1, unexpected=2)], Turns((10, 1), (0,)))
     assert {goal["figure"] for goal in bad["goals"] if not goal["met"]} == {
         "fairness",
         "requests.lost",
@@ -74,6 +74,17 @@ def test_unfair_lost_and_overtaken_are_missed_goals():
     }
     told = report({**fine, "clients": 2, "seconds": 5.0, "host": {"memory_mb": 300}})
     assert any("19" in line and "9 to 10" in line for line in told)
+    assert any("turns at the host: 9" in line and "4 to 5" in line for line in told)
+
+
+def test_turns_are_those_of_the_log_that_somebody_waited_for():
+    log = """
+2026-11-23 12:30:07 1 INFO coder_lsp.host.jobs: request 1/2: stop_token ms: total=7 queue=0 tokens: prompt=22
+2026-11-23 12:30:08 1 INFO coder_lsp.host.jobs: request 1/3 ahead: stop_token ms: total=3 queue=0 tokens: prompt=31
+2026-11-23 12:30:09 1 INFO coder_lsp.host.jobs: request 12/4: stop_token ms: total=3 queue=250 tokens: prompt=31
+2026-11-23 12:30:10 1 INFO coder_lsp.host.places: made ready: full tokens=555 evaluated=440 sequence=2
+"""
+    assert turns_in(log, 3) == Turns((1, 1, 0), (0, 250))
 
 
 _COUNTS = {"asked": 10, "answered": 10, "cancelled": 0, "failed": 0, "unexpected": 0, "open": 0}
