@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from faults.known import SAID, TEXT, write_model
 from support.projects import Hands, contents, difference, make
 from support.tiny_gguf import write_chain
 from typing_extensions import Self
@@ -27,8 +28,7 @@ from coder_lsp.errors import HostUnavailable
 from coder_lsp.paths import HOME_VARIABLE
 from coder_lsp.retrieval.indexer import Indexer
 
-SAID = "answered = 1"
-PROBE = ("probe.py", "\n\ndef after():\n    pass\n")
+PROBE = ("probe.py", TEXT)
 ANSWER_S = 60.0
 TRIES = 3
 """A kill may cost the request that was under way, and the one that finds out."""
@@ -66,8 +66,7 @@ class Household:
         self.home.mkdir()
         make(self.root, _FILES, seed)
         (self.root / PROBE[0]).write_text(PROBE[1])
-        pieces = [SAID[:4].encode(), SAID[4:].encode(), b"\n"]
-        self._model = write_chain(folder / "tiny.gguf", pieces)
+        self._model = write_model(folder / "tiny.gguf")
         self._other = write_chain(folder / "other.gguf", [b"other", b" = 2", b"\n"])
         self._folder = folder
         self.chance = random.Random(seed)

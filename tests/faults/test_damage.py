@@ -7,53 +7,17 @@ of it is looked at.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import shutil
 import sqlite3
 import sys
-import tempfile
 from contextlib import closing
-from pathlib import Path
 
-import psutil
 import pytest
+from faults.known import SAID, TEXT
 from support.session import session
-from support.tiny_gguf import write_chain
 
 from coder_lsp import paths
-from coder_lsp.paths import HOME_VARIABLE
-
-TEXT = "\n\ndef after():\n    pass\n"
-SAID = "answered = 1"
-
-
-@pytest.fixture
-def home(monkeypatch):
-    """A home of its own, at a short path; what runs in it at the end is ended."""
-    with tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder) / "h"
-        home.mkdir()
-        monkeypatch.setenv(HOME_VARIABLE, str(home))
-        yield home
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(HOME_VARIABLE) == str(home):
-                    process.kill()
-
-
-@pytest.fixture
-def model(home):
-    return write_chain(home.parent / "tiny.gguf", [SAID[:4].encode(), SAID[4:].encode(), b"\n"])
-
-
-@pytest.fixture
-def root(tmp_path):
-    root = tmp_path / "project"
-    root.mkdir()
-    (root / "ledger.py").write_text("def settle(ledger):\n    return ledger.close()\n")
-    (root / "a.py").write_text(TEXT)
-    return root
 
 
 def noise(path):
@@ -93,6 +57,12 @@ async def worked(root, model, log, files=2):
     assert "Traceback" not in log.read_text()
     assert "Traceback" not in (paths.state_dir() / "host.log").read_text()
     return editor.messages
+
+
+@pytest.fixture
+def root(root):
+    (root / "a.py").write_text(TEXT)
+    return root
 
 
 async def test_state_that_is_all_damaged_is_made_anew(model, root, tmp_path):

@@ -6,20 +6,15 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
 import psutil
 import pytest
+from faults.known import SAID, TEXT, suggestion
 from support.hosts import running_hosts
 from support.session import session
-from support.tiny_gguf import write_chain
 
-from coder_lsp.paths import HOME_VARIABLE
-
-TEXT = "\n\ndef after():\n    pass\n"
-SAID = "answered = 1"
 MIB = 2**20
 
 BALLAST = """
@@ -33,33 +28,6 @@ while host.exists() and " Z " not in (host / "stat").read_text():
     held[-1].write(b"x" * (1 << 20))
 """
 """Takes memory until the host is dead."""
-
-
-@pytest.fixture
-def home(monkeypatch):
-    """A home of its own, at a short path; what runs in it at the end is ended."""
-    with tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder) / "h"
-        home.mkdir()
-        monkeypatch.setenv(HOME_VARIABLE, str(home))
-        yield home
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(HOME_VARIABLE) == str(home):
-                    process.kill()
-                    process.wait(10)
-
-
-@pytest.fixture
-def model(home):
-    return write_chain(home.parent / "tiny.gguf", [SAID[:4].encode(), SAID[4:].encode(), b"\n"])
-
-
-@pytest.fixture
-def root(tmp_path):
-    root = tmp_path / "project"
-    root.mkdir()
-    return root
 
 
 @pytest.fixture
@@ -126,12 +94,3 @@ async def test_a_model_that_does_not_fit_under_the_limit_is_told_once_with_what_
         assert (home / "state" / "host.log").read_text().count(" listens ") == 1
     (message,) = editor.messages
     assert "cgroup memory limit" in message
-
-
-async def suggestion(editor, name, tries=3):
-    """The first answer that has one: a fault may cost the requests that were under way and that found out."""
-    for _ in range(tries):
-        if text := await editor.ghost(name, 0, 0):
-            return text
-        editor.replace(name, TEXT)
-    return ""

@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from faults.known import SAID, TEXT, suggestion
 from support.hosts import running_hosts
-from support.session import Session, session
-from support.tiny_gguf import write_chain
+from support.session import session
 
 from coder_lsp import paths
 from coder_lsp.paths import HOME_VARIABLE
 
-TEXT = "\n\ndef after():\n    pass\n"
-SAID = "answered = 1"
-
 
 @pytest.fixture
-def home(monkeypatch):
-    """A home of its own, at a short path; what runs in it at the end is ended."""
-    with tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder) / "h"
-        home.mkdir()
-        monkeypatch.setenv(HOME_VARIABLE, str(home))
-        yield home
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(HOME_VARIABLE) == str(home):
-                    process.kill()
-
-
-@pytest.fixture
-def model(home):
-    model = write_chain(home.parent / "tiny.gguf", [SAID[:4].encode(), SAID[4:].encode(), b"\n"])
+def model(model):
+    """The one that the settings name."""
     paths.config_file().parent.mkdir(parents=True, exist_ok=True)
     paths.config_file().write_text(f'model = "{model}"\n')
     return model
-
-
-@pytest.fixture
-def root(tmp_path):
-    root = tmp_path / "project"
-    root.mkdir()
-    (root / "ledger.py").write_text("def settle(ledger):\n    return ledger.close()\n")
-    return root
 
 
 @pytest.fixture
@@ -92,15 +65,6 @@ def until_there(file: Path) -> None:
 
 def stop_hosts() -> None:
     subprocess.run([sys.executable, "-m", "coder_lsp", "host", "--stop"], check=False, timeout=60)
-
-
-async def suggestion(editor: Session, name: str, tries: int = 3) -> str:
-    """The first answer that has one: a fault may cost the requests that were under way and that found out."""
-    for _ in range(tries):
-        if text := await editor.ghost(name, 0, 0):
-            return text
-        editor.replace(name, TEXT)
-    return ""
 
 
 @pytest.mark.usefixtures("model")
