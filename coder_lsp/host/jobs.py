@@ -15,11 +15,11 @@ import asyncio
 import dataclasses
 import logging
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from coder_lsp import errors
+from coder_lsp.host.job import Job, stopping_error
 from coder_lsp.host.power import Power
 from coder_lsp.host.protocol import StatusChange, error_of, fault_of
 from coder_lsp.host.rpc import trail_of
@@ -42,37 +42,6 @@ AHEAD_AFTER_S = 0.02
 """Quiet before prompts are made ready, so that what follows an answer at once can come first. Short: somebody who types
 without a stop leaves 0.1 s between an answer and the next key, and a new place's full prompt is to be made even so."""
 _PROGRESS_STEP = 0.01
-
-
-@dataclass(eq=False)
-class Job:
-    """One request on its way. ``label`` names it in the log; ``answer`` is resolved exactly once.
-
-    An instruction takes long and gives way to completions: it is broken off, and goes on behind what it had ``said``.
-    """
-
-    owner: Hashable
-    label: str
-    request: FimRequest | AskRequest
-    answer: asyncio.Future[FimResult]
-    on_text: Callable[[str], None] | None
-    """Called on the event loop with each piece of text."""
-    on_status: Callable[[HostStatus], None]
-    """What the host does for this owner: generating, ready again."""
-    enough: bool = False
-    """Set when the reader has enough; the worker's thread reads it."""
-    arrived: float = field(default_factory=time.perf_counter)
-    token: CancelToken | None = None
-    said: str = ""
-    """What was delivered since it was last begun; of an instruction that gave way, ``before`` came before that."""
-    before: str = ""
-    gives_way: bool = False
-    """Broken off for somebody else, not because nobody wants it."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody waits for it."""
-        return isinstance(self.request, FimRequest) and self.request.idle
 
 
 class JobRunner:
@@ -112,6 +81,12 @@ class JobRunner:
         return self._thread.busy
 
     @property
+    def told_to_end(self) -> CancelToken | None:
+        """Of what the worker's thread is at although it was cancelled; each call has a token of its own."""
+        token = self._running.token if self._running else self._working_ahead
+        return token if token is not None and token.cancelled and self._thread.busy else None
+
+    @property
     def engine(self) -> str:
         return self._worker.engine if self._worker else ""
 
@@ -131,7 +106,7 @@ class JobRunner:
         if self.current.fault:
             raise error_of(self.current.fault)
         if self._closed:
-            raise _stopping_error()
+            raise stopping_error()
         if job.idle:
             self._submit_ahead(job)
             return
@@ -141,14 +116,14 @@ class JobRunner:
         asks = isinstance(job.request, AskRequest)
         replaced = (self._asks if asks else self._queue).put(job.owner, job)
         if replaced:
-            _answer_cancelled(replaced)
+            replaced.answer_cancelled()
         running = self._running
         if running and isinstance(running.request, AskRequest) and not asks:
             # Who types wants a suggestion now; an answer can be read a second later.
             running.gives_way = True
             if running.token:
                 running.token.cancel()
-        elif running and (running.idle or (running.owner is job.owner and _is_ask(running) == asks)):
+        elif running and (running.idle or (running.owner is job.owner and running.is_ask == asks)):
             self.cancel(running)
         self._interrupt_work()
         self._work.set()
@@ -169,7 +144,7 @@ class JobRunner:
         if self.current.fault:
             raise error_of(self.current.fault)
         if self._closed or self._worker is None:
-            raise _stopping_error()
+            raise stopping_error()
         self._interrupt_work()
         return await self._thread.call(partial(self._worker.preview, request))
 
@@ -181,7 +156,7 @@ class JobRunner:
         """A waiting job is answered now, a running one as soon as the worker lets go of it."""
         job.gives_way = False
         if any(queue.remove(job.owner, job) for queue in (self._queue, self._asks, self._ahead)):
-            _answer_cancelled(job)
+            job.answer_cancelled()
         elif job.token:
             job.token.cancel()
 
@@ -217,7 +192,7 @@ class JobRunner:
             self._change(StatusChange(dataclasses.replace(self.status(HostState.STOPPED), message=reason)))
         waiting = [*self._queue.clear(), *self._asks.clear(), *self._ahead.clear()]
         for job in [*waiting, *([self._running] if self._running else [])]:
-            _settle(job, _stopping_error())
+            job.settle(stopping_error())
             if job.token:
                 job.token.cancel()
         self._interrupt_work()
@@ -240,7 +215,7 @@ class JobRunner:
             self._interrupt_work()
             self._work.set()
         if replaced:
-            _answer_cancelled(replaced)
+            replaced.answer_cancelled()
 
     async def _serve(self, worker: Worker, job: Job) -> None:
         self._running = job
@@ -291,7 +266,7 @@ class JobRunner:
 
     async def _generate(self, worker: Worker, job: Job) -> None:
         queued_ms = (time.perf_counter() - job.arrived) * 1000
-        sink = _sink(job, asyncio.get_running_loop()) if job.on_text or _is_ask(job) else None
+        sink = job.sink(asyncio.get_running_loop()) if job.on_text or job.is_ask else None
         try:
             job.token = worker.new_cancel_token()
             if isinstance(job.request, AskRequest):
@@ -300,22 +275,22 @@ class JobRunner:
                 result = await self._thread.call(partial(worker.complete, job.request, sink, job.token))
         except errors.CoderLspError as error:
             logger.warning("request %s: %s: %s", job.label, type(error).__name__, error.message)
-            _settle(job, error)
+            job.settle(error)
         except Exception as error:  # noqa: BLE001  (a defect costs one suggestion, not the host)
             # Without the exception's own words, which may quote the request.
             logger.error("request %s: %s\n%s", job.label, type(error).__name__, trail_of(error))  # noqa: TRY400
             hint = "see the log of the host: coder-lsp doctor names it"
-            _settle(job, errors.EngineError(f"the engine failed ({type(error).__name__})", hint=hint))
+            job.settle(errors.EngineError(f"the engine failed ({type(error).__name__})", hint=hint))
         else:
             total_ms = (time.perf_counter() - job.arrived) * 1000
             timings = {**result.timings_ms, "queue": round(queued_ms, 3), "total": round(total_ms, 3)}
             result = dataclasses.replace(result, timings_ms=timings)
-            _log_result(job, result)
+            job.log(result)
             if self._goes_on_later(job, result):
                 return
             if job.before:
                 result = dataclasses.replace(result, text=job.before + result.text, logprobs=())
-            _settle(job, result)
+            job.settle(result)
 
     def _goes_on_later(self, job: Job, result: FimResult) -> bool:
         """Whether an answer was broken off for a completion; then it waits for its next turn."""
@@ -329,7 +304,7 @@ class JobRunner:
         job.said = ""
         if job.owner in self._asks:
             # The same client has asked something else meanwhile.
-            _answer_cancelled(job)
+            job.answer_cancelled()
         else:
             self._asks.put(job.owner, job)
         return True
@@ -361,51 +336,8 @@ class JobRunner:
         self._change(StatusChange(status, fault_of(error)))
         self._loaded.set()
         for job in [*self._queue.clear(), *self._asks.clear()]:
-            _settle(job, error)
+            job.settle(error)
 
     def _change(self, change: StatusChange) -> None:
         self.current = change
         self._on_change(change)
-
-
-def _sink(job: Job, loop: asyncio.AbstractEventLoop) -> Callable[[str], bool]:
-    """For the worker's thread. The loop's queue keeps the pieces in order, and before the result."""
-
-    def on_text(delta: str) -> bool:
-        job.said += delta
-        if job.on_text is not None:
-            loop.call_soon_threadsafe(job.on_text, delta)
-        return not job.enough
-
-    return on_text
-
-
-def _is_ask(job: Job) -> bool:
-    return isinstance(job.request, AskRequest)
-
-
-def _settle(job: Job, outcome: FimResult | errors.CoderLspError) -> None:
-    if job.answer.done():
-        return
-    if isinstance(outcome, FimResult):
-        job.answer.set_result(outcome)
-    else:
-        job.answer.set_exception(outcome)
-
-
-def _answer_cancelled(job: Job) -> None:
-    waited_ms = round((time.perf_counter() - job.arrived) * 1000, 3)
-    result = FimResult("", FinishReason.CANCELLED, timings_ms={"queue": waited_ms, "total": waited_ms})
-    _log_result(job, result)
-    _settle(job, result)
-
-
-def _log_result(job: Job, result: FimResult) -> None:
-    timings = " ".join(f"{stage}={ms:.0f}" for stage, ms in result.timings_ms.items())
-    tokens = " ".join(f"{kind}={count}" for kind, count in dataclasses.asdict(result.tokens).items())
-    ahead = " ahead" if job.idle else " ask" if _is_ask(job) else ""
-    logger.info("request %s%s: %s ms: %s tokens: %s", job.label, ahead, result.finish_reason.value, timings, tokens)
-
-
-def _stopping_error() -> errors.HostUnavailable:
-    return errors.HostUnavailable("the model host is stopping")

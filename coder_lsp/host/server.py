@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from coder_lsp import __version__
 from coder_lsp.errors import HostUnavailable
 from coder_lsp.host import protocol
-from coder_lsp.host.jobs import Job, JobRunner
+from coder_lsp.host.job import Job
+from coder_lsp.host.jobs import JobRunner
+from coder_lsp.host.overdue import until_overdue
 from coder_lsp.host.protocol import (
     Ask,
     Complete,
@@ -92,6 +94,7 @@ class HostServer:
                 asyncio.create_task(self._jobs.run()),
                 asyncio.create_task(self._watch()),
                 asyncio.create_task(_stay_findable(listener)),
+                asyncio.create_task(self._end_if_overdue()),
             ]
             for task in tasks:
                 task.add_done_callback(self._stop_if_broken)
@@ -213,6 +216,11 @@ class HostServer:
         if isinstance(error, MemoryError):
             # Whoever is connected may be deaf now; a new process has what this one cannot get.
             self.stop("out of memory")
+
+    async def _end_if_overdue(self) -> None:
+        await until_overdue(lambda: self._jobs.told_to_end)
+        logger.error("the engine was told to end and does not come back")
+        self.stop("the engine hangs")
 
     async def _watch(self) -> None:
         """Stop when there is nothing to do any more."""
