@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from coder_lsp.retrieval.bm25 import Bm25Index
 from coder_lsp.retrieval.database import Fault, StoreError
 from coder_lsp.retrieval.record import chunk_of, chunks_of, definition_of, import_of
-from coder_lsp.retrieval.store import lines_of
+from coder_lsp.retrieval.store import StoredText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,8 +39,8 @@ DEFINITIONS_A_NAME = 32
 """A name that is declared more often says little; ``main`` and ``__init__`` are in every second file."""
 
 _TEXTS_KEPT = 128
-_LINES_KEPT = 30_000
-"""Of these texts together, some 3 MB. A file may have a megabyte, so their number alone would be no limit."""
+_BYTES_KEPT = 1_500_000
+"""Of these texts together. A file may have a megabyte, so their number alone would be no limit."""
 _FILES_A_LOAD = 500
 _GIVE_WAY_S = 0.05
 
@@ -115,7 +115,7 @@ class Index:
         """Files with an overlay and nothing on disk beneath."""
         self._named: dict[str, set[int]] = {}
         """Name -> files of ``_overlays`` and ``_held`` that define it."""
-        self._texts: OrderedDict[int, _Text] = OrderedDict()
+        self._texts: OrderedDict[int, _Kept] = OrderedDict()
         self._requests = 0
         self._quiet = threading.Event()
 
@@ -185,8 +185,8 @@ class Index:
             return []
         kept = self._texts.get(file)
         # An update makes a new IndexedFile, so a text that was read before it is never taken for the file's.
-        lines = kept.lines if kept and kept.file is known else self._read_lines(known.root, {file: known}).get(file, [])
-        return lines[start_line:end_line]
+        text = kept.text if kept and kept.file is known else self._read(known.root, {file: known}).get(file)
+        return text.lines()[start_line:end_line] if text else []
 
     def notes(self, file: int) -> dict[str, frozenset[int]]:
         """Room for what was worked out of the lines of a file, by name; it is gone when they are read again."""
@@ -201,7 +201,7 @@ class Index:
             if known and not (kept and kept.file is known):
                 missing.setdefault(known.root, {})[file] = known
         for root, wanted in missing.items():
-            self._read_lines(root, wanted)
+            self._read(root, wanted)
 
     def file(self, file: int) -> IndexedFile | None:
         """None if it is not in the index any more."""
@@ -354,33 +354,33 @@ class Index:
                 self._report_damage(known.root, "the imports of a file cannot be read")
             return []
 
-    def _read_lines(self, root: Path, files: Mapping[int, IndexedFile]) -> dict[int, list[str]]:
-        """The lines of some files of one root; they are kept, too."""
-        found: dict[int, list[str]] = {}
+    def _read(self, root: Path, files: Mapping[int, IndexedFile]) -> dict[int, StoredText]:
+        """The texts of some files of one root; they are kept, too."""
+        found: dict[int, StoredText] = {}
         stored: dict[str, int] = {}
         for file, known in files.items():
             record = self._overlays.get(file) or self._held.get(file)
             if record is None:
                 stored[known.path] = file
             else:
-                found[file] = lines_of(record.text, record.lines)
-                self._keep_lines(file, known, found[file])
+                found[file] = StoredText(record.text, record.lines)
+                self._keep(file, known, found[file])
         texts = self._ask(root, lambda store: store.texts(stored)) if stored else None
-        for path, (digest, lines) in (texts or {}).items():
+        for path, (digest, text) in (texts or {}).items():
             file = stored[path]
-            found[file] = lines
+            found[file] = text
             # The store has another text as soon as a change is written, by this session or another one, and this
             # index takes it in only then. For the moment that will do, but it is not this file's text.
             if digest == files[file].digest:
-                self._keep_lines(file, files[file], lines)
+                self._keep(file, files[file], text)
         return found
 
-    def _keep_lines(self, file: int, known: IndexedFile, lines: list[str]) -> None:
-        self._texts[file] = _Text(known, lines)
-        kept = sum(len(text.lines) for text in list(self._texts.values()))
-        while len(self._texts) > _TEXTS_KEPT or (kept > _LINES_KEPT and len(self._texts) > 1):
+    def _keep(self, file: int, known: IndexedFile, text: StoredText) -> None:
+        self._texts[file] = _Kept(known, text)
+        kept = sum(len(each.text.packed) for each in list(self._texts.values()))
+        while len(self._texts) > _TEXTS_KEPT or (kept > _BYTES_KEPT and len(self._texts) > 1):
             with contextlib.suppress(KeyError):
-                kept -= len(self._texts.popitem(last=False)[1].lines)
+                kept -= len(self._texts.popitem(last=False)[1].text.packed)
 
     def _rows_on_top(self, file: int) -> tuple[SymbolRow, ...]:
         record = self._overlays.get(file) or self._held.get(file)
@@ -460,9 +460,9 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class _Kept:
     file: IndexedFile
-    lines: list[str]
+    text: StoredText
     notes: dict[str, frozenset[int]] = field(default_factory=dict)
 
 
