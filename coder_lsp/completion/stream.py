@@ -87,6 +87,8 @@ class Stream:
         """Have it generated; ``on_end`` is called once, whatever becomes of it."""
 
         def ended(_: asyncio.Task[None]) -> None:
+            # A cancelled task has the traceback of where it was, and that has us: a circle, which would keep the texts.
+            self._task = None
             self._end()
             on_end(self)
 
