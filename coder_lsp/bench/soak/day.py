@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import string
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coder_lsp.bench.replay.trace import Pace, copy_without, make_trace, take_out
 from coder_lsp.bench.replay.typist import Typist
-from coder_lsp.errors import HostUnavailable, InputError
+from coder_lsp.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ ROUND_S = 600.0
 PACE = Pace(characters_per_s=8.0, line_end_s=(0.3, 1.5), look_s=(0.5, 2.0))
 PATIENCE_S = 1.0
 ANSWER_S = 120.0
-"""Longest wait for an answer, an instruction's included; then it is lost."""
+"""Longest wait for an answer, an instruction's included; then it is late, and lost if it never comes."""
 OTHER_BRANCH = "other"
 SECRET_FILE = "soak_settings.py"
 _ACTIONS = {
@@ -59,11 +60,13 @@ class Day:
     model: str
     other_model: str | None = None
     done: Counter[str] = field(default_factory=Counter)
+    late: list[str] = field(default_factory=list)
+    """What was asked for and not answered in time, and when."""
 
     async def work(self, until_s: float) -> None:
         """Go on until the event loop's clock says so.
 
-        :raises HostUnavailable: something was not answered.
+        :raises HostUnavailable: the server is gone.
         """
         await self._everything_once()
         number = 0
@@ -85,7 +88,7 @@ class Day:
         key = "AKIA" + "".join(self.chosen.choices(string.ascii_uppercase + string.digits, k=16))
         await asyncio.to_thread((self.root / SECRET_FILE).write_text, f'KEY = "{key}"\n', encoding="utf-8")
         window.open(SECRET_FILE, "python", f'KEY = "{key}"\n', "")
-        await _answer(window.suggest(invoked=True))
+        await self._answer("suggestion", window.suggest(invoked=True))
         window.close_documents()
         for action in _ACTIONS:
             if action != "rest" and await self._do(action, trace.visits[0]):
@@ -110,7 +113,7 @@ class Day:
                 window.connection.cancel(number)
             await asyncio.wait({answer for _, answer in asked}, timeout=ANSWER_S)
         elif action == "invoked":
-            await _answer(window.suggest(invoked=True))
+            await self._answer("suggestion", window.suggest(invoked=True))
         elif action == "branch":
             await self._other_branch(visit)
         elif action.startswith("explain"):
@@ -120,15 +123,16 @@ class Day:
                 window.connection.cancel(number)
                 await asyncio.wait({answer}, timeout=ANSWER_S)
             else:
-                await _answer((number, answer))
+                await self._answer("explanation", (number, answer))
         elif action == "context":
-            await _answer(window.command("coder-lsp.context", {"uri": self._uri(visit), "position": _LINES["end"]}))
+            place = {"uri": self._uri(visit), "position": _LINES["end"]}
+            await self._answer("context", window.command("coder-lsp.context", place))
         elif action == "rest":
             await asyncio.sleep(self.chosen.uniform(*_REST_S))
         elif action == "reopen":
             window.close_documents()
         elif action == "statistics":
-            await _answer(window.command("coder-lsp.stats", {"days": 1}))
+            await self._answer("statistics", window.command("coder-lsp.stats", {"days": 1}))
         elif self.other_model is not None:
             await self._other_model()
         else:
@@ -142,7 +146,7 @@ class Day:
         file = self.root / visit.path
         if file.exists():
             self.window.open(visit.path, visit.language, file.read_text(encoding="utf-8"), "")
-            await _answer(self.window.suggest())
+            await self._answer("suggestion", self.window.suggest())
             self.window.close_documents()
         await asyncio.to_thread(self._switch, "main")
 
@@ -157,9 +161,16 @@ class Day:
     async def _other_model(self) -> None:
         """Another model for a moment; the other windows stay with theirs."""
         for model in (self.other_model, self.model):
-            await _answer(self.window.command("coder-lsp.chooseModel", model))
+            await self._answer("choice of a model", self.window.command("coder-lsp.chooseModel", model))
             await self.window.until_ready(ANSWER_S)
-            await _answer(self.window.suggest())
+            await self._answer("suggestion", self.window.suggest())
+
+    async def _answer(self, what: str, asked: tuple[int, asyncio.Future[Any]]) -> None:
+        done, _ = await asyncio.wait({asked[1]}, timeout=ANSWER_S)
+        if not done:
+            self.late.append(f"{what} {asked[0]} of {self.window.name} at {time.strftime('%H:%M:%S')}")
+        for answer in done:
+            answer.result()
 
     def _uri(self, visit: Visit) -> str:
         return (self.root / visit.path).as_uri()
@@ -207,13 +218,6 @@ def git(root: Path, *arguments: str) -> str:
         said = error.stderr.strip().partition("\n")[0]
         raise InputError(f"git {arguments[0]} failed in {root}: {said}") from error
     return done.stdout
-
-
-async def _answer(asked: tuple[int, asyncio.Future[Any]]) -> Any:
-    try:
-        return await asyncio.wait_for(asyncio.shield(asked[1]), ANSWER_S)
-    except asyncio.TimeoutError as error:
-        raise HostUnavailable(f"request {asked[0]} had no answer after {ANSWER_S:.0f} s") from error
 
 
 def _now() -> float:

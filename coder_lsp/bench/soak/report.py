@@ -19,6 +19,7 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
         f"requests: {requests['asked']:,} asked, {requests['answered']:,} answered, of these "
         f"{requests['cancelled']:,} cancelled"
     )
+    yield from (f"late: {what}" for what in figures.get("late", ()))
     memory = [f"window {number + 1} {each['memory_mb']} MB" for number, each in enumerate(figures["fronts"]) if each]
     yield "memory at the end: " + ", ".join([*memory, f"host {host['memory_mb']} MB" if "memory_mb" in host else ""])
     if shown["count"]:

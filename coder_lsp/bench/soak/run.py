@@ -49,7 +49,7 @@ async def soak(
     """Work on copies of ``project`` in several windows for so long, and judge what it did to the processes.
 
     :raises InputError: there is no code to type, or no git.
-    :raises HostUnavailable: the server or the model does not come up, or something is not answered.
+    :raises HostUnavailable: the server or the model does not come up, or a server ends.
     """
     async with AsyncExitStack() as stack:
         # Short: the path of the host's socket depends on it.
@@ -62,6 +62,7 @@ async def soak(
         await looks.run()
         figures = verdict(looks.minutes, looks.requests())
         figures["done"] = dict(sum((day.done for day in days), Counter()))
+        figures["late"] = [late for day in days for late in day.late]
         figures["faults_logged"] = _faults(folder)
         figures["goals"].append(_none_of("faults_logged", "faults in logs", figures["faults_logged"]))
     return {
@@ -145,6 +146,7 @@ class _Looks:
             failed=total(lambda rpc: rpc.failed),
             doubled=total(lambda rpc: rpc.unexpected),
             lost=total(lambda rpc: rpc.open),
+            late=sum(len(day.late) for day in self._days),
         )
 
     async def _look(self) -> None:

@@ -34,6 +34,7 @@ GOALS = (
     Goal("front.threads", 0, "threads of a front, more in the last part"),
     Goal("host.threads", 0, "threads of the host, more in the last part"),
     Goal("requests.lost", 0, "requests without an answer"),
+    Goal("requests.late", 0, "requests that were answered after more than two minutes, or never"),
     Goal("requests.doubled", 0, "answers that nobody waited for"),
     Goal("requests.failed", 0, "requests that failed"),
     Goal("host.restarts", 0, "restarts of the host"),
@@ -59,7 +60,7 @@ class Minute:
 
 @dataclass(frozen=True)
 class Requests:
-    """Of all windows. ``failed``: answered by an error other than having been cancelled."""
+    """Of all windows. ``failed``: answered by an error, but for cancelled ones; ``late``: not within two minutes."""
 
     asked: int
     answered: int
@@ -67,6 +68,7 @@ class Requests:
     failed: int
     doubled: int
     lost: int
+    late: int
 
 
 def verdict(minutes: Sequence[Minute], requests: Requests) -> dict[str, Any]:

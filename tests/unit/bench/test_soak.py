@@ -10,17 +10,19 @@ import threading
 import time
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
 from coder_lsp.bench.replay.rpc import Rpc
+from coder_lsp.bench.soak import day as day_module
 from coder_lsp.bench.soak.day import OTHER_BRANCH, Day, git, make_repository
 from coder_lsp.bench.soak.held import Held, held, machine_busy_s
 from coder_lsp.bench.soak.report import lines
 from coder_lsp.bench.soak.verdict import Minute, Requests, parts, verdict
 from coder_lsp.errors import InputError
 
-NONE_LOST = Requests(asked=10, answered=10, cancelled=2, failed=0, doubled=0, lost=0)
+NONE_LOST = Requests(asked=10, answered=10, cancelled=2, failed=0, doubled=0, lost=0, late=0)
 
 
 def minutes(count, **growth):
@@ -55,7 +57,7 @@ def missed(figures):
 def test_a_run_in_which_nothing_grows_meets_all_goals():
     figures = verdict(minutes(120), NONE_LOST)
     assert missed(figures) == set()
-    assert len(figures["goals"]) == 11
+    assert len(figures["goals"]) == 12
     assert figures["part_minutes"] == 10
 
 
@@ -125,8 +127,8 @@ def test_a_host_that_was_started_again_has_no_processor_time_to_compare():
 def test_a_request_lost_doubled_or_failed_and_a_host_that_was_started_again_are_found():
     run = minutes(60)
     run[40].host_pid = 8
-    figures = verdict(run, Requests(asked=10, answered=8, cancelled=0, failed=1, doubled=1, lost=1))
-    assert missed(figures) == {"requests.lost", "requests.doubled", "requests.failed", "host.restarts"}
+    figures = verdict(run, Requests(asked=10, answered=8, cancelled=0, failed=1, doubled=1, lost=1, late=1))
+    assert missed(figures) == {"requests.lost", "requests.late", "requests.doubled", "requests.failed", "host.restarts"}
     assert figures["host"]["restarts"] == 2
 
 
@@ -141,11 +143,24 @@ def test_processes_that_could_not_be_looked_at_are_not_judged():
     run = [Minute(60.0 * number, [None], None) for number in range(1, 20)]
     assert {goal["figure"] for goal in verdict(run, NONE_LOST)["goals"]} == {
         "requests.lost",
+        "requests.late",
         "requests.doubled",
         "requests.failed",
         "host.restarts",
     }
     assert parts([]) == ([], [])
+
+
+async def test_an_answer_that_does_not_come_in_time_ends_no_day(monkeypatch, tmp_path):
+    """Bug: one did, and with it a soak of hours on a machine that had other work, without a verdict."""
+    monkeypatch.setattr(day_module, "ANSWER_S", 0.01)
+    day = Day(SimpleNamespace(name="window 1"), tmp_path, tmp_path, Random(1), 1, "model")
+    answer = asyncio.get_running_loop().create_future()
+    await day._answer("explanation", (7, answer))
+    assert [late.split(" at ")[0] for late in day.late] == ["explanation 7 of window 1"]
+    answer.set_result(None)
+    await day._answer("explanation", (7, answer))
+    assert len(day.late) == 1
 
 
 def test_the_report_says_what_was_missed():
