@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +21,7 @@ from coder_lsp.bench.figures import spread
 from coder_lsp.bench.goals import Goal, look_up
 from coder_lsp.bench.replay.run import end
 from coder_lsp.bench.replay.trace import Pace, copy_without, make_trace
-from coder_lsp.bench.replay.vscode import VsCode, Window
+from coder_lsp.bench.replay.vscode import VsCode, Window, parse_request
 from coder_lsp.bench.soak.held import held
 from coder_lsp.engine import hardware
 from coder_lsp.errors import HostUnavailable
@@ -56,10 +55,6 @@ class LoadOptions:
     seed: int = 1
 
 
-_TURN = re.compile(r"request (?P<client>\d+)/\d+: (?!cancelled).*?\bqueue=(?P<queue>\d+)")
-"""In the host's log. Work ahead has a word more, and is no turn; nor is what a newer request took the place of."""
-
-
 @dataclass(frozen=True)
 class Turns:
     """What the host did for clients: how often for each, and how long each turn had been waited for."""
@@ -69,11 +64,12 @@ class Turns:
 
 
 def turns_in(log: str, clients: int) -> Turns:
-    """From the host's log; ``clients`` who had none count too."""
-    found = [turn for line in log.splitlines() if (turn := _TURN.search(line))]
-    counts = Counter(turn["client"] for turn in found)
+    """From the host's log; ``clients`` who had none count too, work ahead and what a newer request ended do not."""
+    served = [each for line in log.splitlines() if (each := parse_request(line))]
+    found = [each for each in served if not (each.background or each.cancelled)]
+    counts = Counter(each.client for each in found)
     without = [0] * (clients - len(counts))
-    return Turns((*counts.values(), *without), tuple(int(turn["queue"]) for turn in found))
+    return Turns((*counts.values(), *without), tuple(each.queued_ms for each in found))
 
 
 @dataclass

@@ -34,6 +34,9 @@ class ModelRequest:
     passes: int = 0
     drafted: int = 0
     accepted: int = 0
+    client: str = field(default="", compare=False)
+    """For whom, at a server that several share; who that was makes it no other evaluation."""
+    queued_ms: int = field(default=0, compare=False)
 
 
 class Subject(Protocol):

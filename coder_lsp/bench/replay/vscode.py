@@ -374,6 +374,8 @@ def parse_request(line: str) -> ModelRequest | None:
         passes=tokens.get("passes", 0),
         drafted=tokens.get("drafted", 0),
         accepted=tokens.get("accepted", 0),
+        client=found["label"].partition("/")[0],
+        queued_ms=int(float(dict(_PAIR.findall(found["ms"])).get("queue", 0))),
     )
 
 
